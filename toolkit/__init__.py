@@ -1,0 +1,58 @@
+"""Implant Toolkit: multi-objective design of porous bone implants on FEniCSx, PETSc and nlopt.
+
+The words below are all there is to know; docs/architecture.md shows how they fit together.
+"""
+
+from toolkit import start  # first: MPI, thread counts and PETSc's options  # isort: skip
+from toolkit.adjoint import Reduced, TaylorTest, taylor_test
+from toolkit.darcy import darcy
+from toolkit.density import Density
+from toolkit.domain import Domain
+from toolkit.elasticity import elasticity, strain, stress
+from toolkit.errors import EvaluationError, InputError, SolverError, ToolkitError
+from toolkit.functional import Constraint, Functional
+from toolkit.material import brinkman, gibson_ashby, kozeny_carman, lame, ramp, simp
+from toolkit.optimize import Result, minimize
+from toolkit.pareto import Front, pareto
+from toolkit.progress import progress
+from toolkit.report import write_result
+from toolkit.responses import p_norm, perimeter
+from toolkit.state import State
+from toolkit.stokes import Flow, stokes
+
+__all__ = [
+    "Constraint",
+    "Density",
+    "Domain",
+    "EvaluationError",
+    "Flow",
+    "Front",
+    "Functional",
+    "InputError",
+    "Reduced",
+    "Result",
+    "SolverError",
+    "State",
+    "TaylorTest",
+    "ToolkitError",
+    "brinkman",
+    "darcy",
+    "elasticity",
+    "gibson_ashby",
+    "kozeny_carman",
+    "lame",
+    "minimize",
+    "p_norm",
+    "pareto",
+    "perimeter",
+    "progress",
+    "ramp",
+    "simp",
+    "stokes",
+    "strain",
+    "stress",
+    "taylor_test",
+    "write_result",
+]
+
+__version__ = start.version()

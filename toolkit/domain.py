@@ -1,0 +1,409 @@
+"""A mesh whose regions and surfaces have names: dx("bone"), ds("head"), dl("edge"), dP("point").
+
+Cells keep the position they have in the mesh file, on any number of ranks: `Domain.cells` says
+where each owned cell stands, and `gather_cells` and `scatter_cells` go between a whole vector in
+that order and the cells of this rank. Regions may overlap.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property, partial
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import basix.ufl
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem, graph, mesh
+from dolfinx.io import utils as io_utils
+from mpi4py import MPI
+from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
+from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
+from ufl.core.expr import Expr
+
+from toolkit import meshfile
+from toolkit.errors import InputError, agree, together
+
+__all__ = ["Domain", "Measure"]
+
+Shape = Literal["triangle", "quadrilateral", "tetrahedron", "hexahedron"]
+_WORD = {0: "point", 1: "curve", 2: "surface", 3: "volume"}
+
+
+class Measure(ufl.Measure):
+    """A UFL measure that is called with names: `ds("head")`, `dx("cage", "screw")`.
+
+    On quadrilaterals and hexahedra UFL's choice of quadrature counts the map's Jacobian too; ours is
+    exact for the integrand on parallelepipeds, the usual full integration (8 points for the
+    stiffness of a trilinear hexahedron). `dx(degree=4)` asks for another.
+    """
+
+    def __init__(
+        self, kind: str, domain: "Domain", codimension: int, ids: tuple[int, ...] = (), **metadata: int
+    ) -> None:
+        super().__init__(
+            kind,
+            domain=domain.mesh,
+            subdomain_id=ids or "everywhere",
+            subdomain_data=domain.integration_domains(kind),
+            metadata=metadata,
+        )
+        self._of, self._codimension = domain, codimension
+
+    def __call__(self, *names: str, degree: int | None = None) -> "Measure":
+        """The measure restricted to the union of the named regions (disjoint ones)."""
+        kind, codimension = self.integral_type(), self._codimension
+        ids = tuple(self._of.integral_id(kind, codimension, name) for name in names)
+        metadata = {} if degree is None else {"quadrature_degree": degree}
+        return Measure(kind, self._of, codimension, ids, **metadata)
+
+    def __rmul__(self, integrand: Any) -> ufl.Form:
+        """The integral of an expression."""
+        if self.metadata() or not self._of.tensor_cells or not isinstance(integrand, Expr):
+            return super().__rmul__(integrand)
+        degree = estimate_total_polynomial_degree(apply_algebra_lowering(integrand))
+        plain = ufl.Measure(
+            self.integral_type(),
+            domain=self._of.mesh,
+            subdomain_id=self.subdomain_id(),
+            subdomain_data=self.subdomain_data(),
+            metadata={"quadrature_degree": degree},
+        )
+        return integrand * plain
+
+
+class Domain:
+    """A distributed mesh and the names of its parts.
+
+    Attributes:
+        mesh: The DOLFINx mesh; neighbours across rank boundaries are present as ghosts.
+        comm: Its communicator.
+        dimension: 2 or 3.
+        num_cells: Number of cells of all ranks.
+        tensor_cells: Whether the cells are quadrilaterals or hexahedra.
+        cells: Position in the mesh file of each cell that this rank owns, (owned,).
+        source: What it was made from, for messages.
+        fingerprint: Hash of coordinates, cells and names; does not depend on the ranks.
+    """
+
+    def __init__(
+        self,
+        mesh_: mesh.Mesh,
+        named: dict[tuple[int, str], npt.NDArray[np.int32]],
+        *,
+        source: str,
+        fingerprint: str,
+    ) -> None:
+        """Usually called through `read`, `build` or `box`.
+
+        Args:
+            mesh_: DOLFINx mesh with ghosts shared by facets.
+            named: Local entities of each (dimension, name).
+            source: How messages call the mesh.
+            fingerprint: Hash that identifies it.
+        """
+        self.mesh, self.comm = mesh_, mesh_.comm
+        self.dimension = mesh_.topology.dim
+        self.source, self.fingerprint = source, fingerprint
+        self._named = named
+        self._domains: dict[str, list[tuple[int, npt.NDArray[np.int32]]]] = {}
+        self._ids: dict[tuple[str, str], int] = {}
+        topology = mesh_.topology
+        for dim in range(self.dimension + 1):
+            topology.create_entities(dim)
+            topology.create_connectivity(dim, self.dimension)
+            topology.create_connectivity(self.dimension, dim)
+        owned = topology.index_map(self.dimension)
+        self.num_cells = owned.size_global
+        self.tensor_cells = mesh_.topology.cell_name() in ("quadrilateral", "hexahedron")
+        self.cells = np.asarray(topology.original_cell_index[: owned.size_local], dtype=np.int64)
+        self._check_volumes()
+
+    # ---- making one -------------------------------------------------------------------------
+
+    @classmethod
+    def read(cls, path: str | Path, *, comm: MPI.Comm = MPI.COMM_WORLD) -> Self:
+        """Read a gmsh .msh with physical names, or its converted .h5 in parallel.
+
+        Raises:
+            InputError: No such file, no physical groups, mixed cells, cells without volume.
+        """
+        with together(comm):
+            arrays = meshfile.read(Path(path), comm)
+        return cls._distribute(arrays, comm, str(path))
+
+    @classmethod
+    def build(
+        cls, geometry: Callable[..., Any], *, comm: MPI.Comm = MPI.COMM_WORLD
+    ) -> Self:
+        """Mesh a gmsh model on rank 0 and distribute it.
+
+        Args:
+            geometry: Called on rank 0 without arguments, with gmsh initialised and an empty
+                model; builds the geometry, names its parts and generates the mesh.
+            comm: Communicator of the mesh.
+        """
+        inner = geometry.func if isinstance(geometry, partial) else geometry
+        source = getattr(inner, "__name__", "gmsh model")
+        arrays = meshfile._EMPTY
+        with together(comm):
+            if comm.rank == 0:
+                arrays = meshfile.build(lambda _: geometry(), source=source)
+        return cls._distribute(arrays, comm, source)
+
+    @classmethod
+    def box(
+        cls,
+        lengths: Sequence[float],
+        resolution: Sequence[int],
+        *,
+        shape: Shape | None = None,
+        comm: MPI.Comm = MPI.COMM_WORLD,
+    ) -> Self:
+        """A rectangle or box from the origin; faces are named xmin, xmax, ymin, ymax, zmin, zmax.
+
+        Args:
+            lengths: Two or three edge lengths.
+            resolution: Number of cells along each.
+            shape: Cell shape; quadrilaterals and hexahedra unless given.
+            comm: Communicator of the mesh.
+        """
+        d = len(lengths)
+        shapes = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}
+        if d not in shapes or len(resolution) != d:
+            raise InputError(
+                f"Domain.box: lengths {tuple(lengths)} and resolution {tuple(resolution)} must "
+                "both have two or three entries."
+            )
+        if min(lengths) <= 0 or min(resolution) < 1:
+            raise InputError(
+                f"Domain.box: lengths {tuple(lengths)} must be positive and resolution "
+                f"{tuple(resolution)} at least 1."
+            )
+        shape = shape or shapes[d][0]
+        if shape not in shapes[d]:
+            raise InputError(f"Domain.box: shape '{shape}' is none of {', '.join(shapes[d])}.")
+        make = mesh.create_rectangle if d == 2 else mesh.create_box
+        box = make(
+            comm,
+            [np.zeros(d), np.asarray(lengths, dtype=float)],
+            list(resolution),
+            mesh.CellType[shape],
+            ghost_mode=mesh.GhostMode.shared_facet,
+        )
+        text = f"box {[float(v) for v in lengths]} {[int(v) for v in resolution]} {shape}"
+        domain = cls(box, {}, source=text, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16])
+        for axis, letter in enumerate("xyz"[:d]):
+            for side, at in (("min", 0.0), ("max", float(lengths[axis]))):
+                domain.name(letter + side, d - 1, _on_plane(axis, at, 1e-9 * max(lengths)))
+        return domain
+
+    @classmethod
+    def _distribute(cls, arrays: meshfile.MeshArrays, comm: MPI.Comm, source: str) -> Self:
+        """Create the mesh from each rank's arrays and find its named entities; collective."""
+        heads = comm.allgather((arrays.cell, arrays.points.shape[1], arrays.fingerprint))
+        (shape, degree), d, fingerprint = next(head for head in heads if head[1])
+        widths = {key: nodes.shape[1] for key, nodes in arrays.named.items()}
+        widths = {key: w for part in comm.allgather(widths) for key, w in part.items()}
+        element = basix.ufl.element(
+            "Lagrange", shape, degree, basix.LagrangeVariant.equispaced, shape=(d,)
+        )
+        mesh_ = mesh.create_mesh(
+            comm,
+            arrays.cells.reshape(-1, element.dim // d),
+            element,
+            arrays.points.reshape(-1, d),
+            mesh.create_cell_partitioner(mesh.GhostMode.shared_facet, 2),
+        )
+        named = {
+            key: _find(mesh_, key[0], arrays.named.get(key, np.zeros((0, widths[key]), np.int64)))
+            for key in sorted(widths)
+        }
+        return cls(mesh_, named, source=source, fingerprint=fingerprint)
+
+    # ---- names ------------------------------------------------------------------------------
+
+    def names(self, dim: int) -> list[str]:
+        """Names of the regions of a dimension."""
+        return sorted(name for key, name in self._named if key == dim)
+
+    def entities(self, dim: int, name: str) -> npt.NDArray[np.int32]:
+        """Local entities of a named region (owned, and ghosts where known).
+
+        Raises:
+            InputError: No region of that dimension has this name; lists those there are.
+        """
+        if (dim, name) not in self._named:
+            known = ", ".join(self.names(dim)) or "none"
+            others = [_WORD[k] for k, n in self._named if n == name]
+            hint = f" There is a {others[0]} of that name." if others else ""
+            raise InputError(
+                f"The mesh '{self.source}' has no {_WORD[dim]} named '{name}'. It has: {known}.{hint}"
+            )
+        return self._named[dim, name]
+
+    def name(
+        self, name: str, dim: int, where: Callable[[npt.NDArray[np.float64]], Any]
+    ) -> None:
+        """Name a region by a predicate on coordinates; collective.
+
+        Args:
+            name: Its name; must be new in its dimension.
+            dim: Dimension of its entities; those one less than the domain's are boundary facets.
+            where: Called with x, (3, n), returns n booleans; an entity belongs to the region if
+                all its vertices satisfy it.
+
+        Raises:
+            InputError: The name is taken, or nothing satisfies the predicate.
+        """
+        if (dim, name) in self._named:
+            raise InputError(f"'{self.source}' has a {_WORD[dim]} named '{name}' already.")
+        locate = (
+            mesh.locate_entities_boundary if dim == self.dimension - 1 else mesh.locate_entities
+        )
+        found = locate(self.mesh, dim, where)
+        if self.comm.allreduce(len(found)) == 0:
+            raise InputError(
+                f"No {_WORD[dim]} of '{self.source}' satisfies the predicate given for '{name}'."
+            )
+        self._named[dim, name] = np.sort(found).astype(np.int32)
+
+    # ---- measures ---------------------------------------------------------------------------
+
+    @cached_property
+    def dx(self) -> Measure:
+        """Integral over cells; `dx("bone")` over a named volume (area in 2D)."""
+        return Measure("dx", self, 0)
+
+    @cached_property
+    def ds(self) -> Measure:
+        """Integral over boundary facets; `ds("head")` over a named boundary."""
+        return Measure("ds", self, 1)
+
+    @cached_property
+    def dS(self) -> Measure:
+        """Integral over interior facets; `dS("interface")` over a named interface."""
+        return Measure("dS", self, 1)
+
+    @cached_property
+    def dl(self) -> Measure:
+        """Integral along named gmsh curves of a 3D domain."""
+        if self.dimension != 3:
+            raise InputError("dl is for curves in 3D; in 2D a curve is a boundary: use ds.")
+        return Measure("ridge", self, 2)
+
+    @cached_property
+    def dP(self) -> Measure:
+        """Sum over named points."""
+        return Measure("vertex", self, self.dimension)
+
+    def integration_domains(self, kind: str) -> list[tuple[int, npt.NDArray[np.int32]]]:
+        """The list that all measures of a kind share; grows as names are used."""
+        return self._domains.setdefault(ufl.Measure(kind).integral_type(), [])
+
+    def integral_id(self, kind: str, codimension: int, name: str) -> int:
+        """The integral's number of a named region, its entities registered on first use."""
+        if (kind, name) not in self._ids:
+            dim = self.dimension - codimension
+            entities = self.entities(dim, name)
+            owned = entities[entities < self.mesh.topology.index_map(dim).size_local]
+            owned = self._sided(kind, owned, name)
+            local = fem.compute_integration_domains(
+                fem.IntegralType[kind], self.mesh.topology, owned
+            )
+            domains = self.integration_domains(kind)
+            self._ids[kind, name] = len(domains) + 1
+            domains.append((len(domains) + 1, np.asarray(local, dtype=np.int32)))
+        return self._ids[kind, name]
+
+    def _sided(self, kind: str, facets: npt.NDArray[np.int32], name: str) -> Any:
+        """Those facets that lie on the boundary (ds) or inside (dS); an error if there are none."""
+        if not kind.endswith("_facet"):
+            return facets
+        outer = np.isin(facets, mesh.exterior_facet_indices(self.mesh.topology))
+        chosen = facets[outer if kind == "exterior_facet" else ~outer]
+        if self.comm.allreduce(len(chosen)) == 0:
+            inside = "inside the domain: use dS" if kind == "exterior_facet" else "its boundary: use ds"
+            raise InputError(f"'{name}' of '{self.source}' has facets only on {inside}.")
+        return chosen
+
+    def integrate(self, form: ufl.Form) -> float:
+        """The integral's value, summed over all ranks; collective."""
+        return float(self.comm.allreduce(fem.assemble_scalar(fem.form(form))))
+
+    @cached_property
+    def volume(self) -> float:
+        """Volume of the domain (area in 2D)."""
+        return float(self.comm.allreduce(self.cell_volumes.sum()))
+
+    def area(self, name: str) -> float:
+        """Area of a named boundary (length in 2D); collective."""
+        return self.integrate(fem.Constant(self.mesh, 1.0) * self.ds(name))
+
+    # ---- one number a cell ------------------------------------------------------------------
+
+    @cached_property
+    def cellwise(self) -> fem.FunctionSpace:
+        """The space of functions that are constant on each cell (DG0)."""
+        return fem.functionspace(self.mesh, ("DG", 0))
+
+    @cached_property
+    def cell_dofs(self) -> npt.NDArray[np.int32]:
+        """Position in a cell-wise function's array of each local cell, ghosts at the end."""
+        return np.asarray(self.cellwise.dofmap.list[:, 0])
+
+    @cached_property
+    def cell_volumes(self) -> npt.NDArray[np.float64]:
+        """Volume of each owned cell, (owned,)."""
+        test = ufl.TestFunction(self.cellwise)
+        volumes = fem.assemble_vector(fem.form(test * ufl.dx)).array
+        return volumes[self.cell_dofs[: len(self.cells)]].copy()
+
+    def gather_cells(self, owned: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
+        """Values of all cells in mesh-file order, on every rank; collective."""
+        counts, order = self._layout
+        every = np.empty(self.num_cells)
+        send = np.ascontiguousarray(owned, dtype=np.float64)
+        self.comm.Allgatherv(send, [every, counts])
+        whole = np.empty_like(every)
+        whole[order] = every
+        return whole
+
+    def scatter_cells(self, whole: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """This rank's owned values of a vector in mesh-file order."""
+        return whole[self.cells]
+
+    @cached_property
+    def _layout(self) -> tuple[list[int], npt.NDArray[np.int64]]:
+        return self.comm.allgather(len(self.cells)), np.concatenate(self.comm.allgather(self.cells))
+
+    def _check_volumes(self) -> None:
+        """Refuse cells without volume: less than 1e-10 of their diameter's power; collective."""
+        size = self.mesh.h(self.dimension, np.arange(len(self.cells), dtype=np.int32))
+        bad = np.flatnonzero(~(self.cell_volumes > 1e-10 * size**self.dimension))
+        error = None
+        if len(bad):
+            position = int(self.cells[bad[0]])
+            error = InputError(
+                f"The mesh '{self.source}' has cells without volume, the first at position "
+                f"{position} of the file ({len(bad)} on this rank). Remove duplicate nodes or mesh "
+                "it again."
+            )
+        agree(self.comm, error)
+
+
+def _find(mesh_: mesh.Mesh, dim: int, nodes: npt.NDArray[np.int64]) -> npt.NDArray[np.int32]:
+    """Local entities whose nodes (of the file, maybe on another rank) are given; collective."""
+    mesh_.topology.create_entities(dim)
+    mesh_.topology.create_connectivity(dim, 0)
+    mesh_.topology.create_connectivity(dim, mesh_.topology.dim)
+    entities, values = io_utils.distribute_entity_data(
+        mesh_, dim, nodes, np.ones(len(nodes), dtype=np.int32)
+    )
+    tags = mesh.meshtags_from_entities(mesh_, dim, graph.adjacencylist(entities), values)
+    return np.unique(tags.indices).astype(np.int32)
+
+
+def _on_plane(axis: int, at: float, tolerance: float) -> Callable[[npt.NDArray[np.float64]], Any]:
+    return lambda x: np.abs(x[axis] - at) < tolerance

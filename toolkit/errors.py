@@ -1,0 +1,85 @@
+"""The few exceptions a user meets, and how ranks agree on them.
+
+A rank that raises alone leaves the others waiting in their next collective call. So whatever can
+fail on one rank only (reading a file, building a gmsh model, a callback) runs inside `together`,
+which is collective and raises the same error on every rank.
+"""
+
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+from mpi4py import MPI
+
+__all__ = ["EvaluationError", "InputError", "SolverError", "ToolkitError", "agree", "together"]
+
+
+class ToolkitError(Exception):
+    """A failure whose message is written for the user and is the same on every rank."""
+
+
+class InputError(ToolkitError, ValueError):
+    """A mistake in a name, a value or a file: names the thing, the value and the way out."""
+
+
+class SolverError(ToolkitError, RuntimeError):
+    """A linear system that was not solved: names the state, the residual and what to try."""
+
+
+class EvaluationError(ToolkitError, RuntimeError):
+    """A functional or a gradient that is not a finite number."""
+
+
+def agree(comm: MPI.Comm, error: BaseException | None) -> None:
+    """Raise on every rank if any rank brings an error; collective.
+
+    The rank that failed raises its own exception, the others one of the same class (a
+    `ToolkitError` if the class is not one of ours) with the text of the first rank that failed.
+    """
+    told = comm.allgather(None if error is None else (type(error), str(error)))
+    first = next((entry for entry in told if entry is not None), None)
+    if first is None:
+        return
+    if error is not None:
+        raise error
+    kind, text = first
+    if issubclass(kind, ToolkitError):
+        raise kind(text)
+    raise ToolkitError(f"{kind.__name__}: {text}")
+
+
+@contextmanager
+def together(comm: MPI.Comm) -> Iterator[None]:
+    """A block that may fail on one rank and then raises on all; collective at its end."""
+    error: Exception | None = None
+    try:
+        yield
+    except Exception as caught:
+        error = caught
+    agree(comm, error)
+
+
+def _stop_all_ranks(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """Print an uncaught error once and end every rank, so that none is left waiting."""
+    rank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
+    time.sleep(0.5 if rank else 0.0)  # when all ranks raise, rank 0 speaks and ends the others
+    if issubclass(kind, ToolkitError) and "TOOLKIT_TRACEBACK" not in os.environ:
+        print(f"\n{kind.__name__}: {error}", file=sys.stderr)
+    else:
+        where = f" on rank {rank} of {size}" if size > 1 else ""
+        print(f"\nUncaught exception{where}:", file=sys.stderr)
+        traceback.print_exception(kind, error, trace)
+    sys.stderr.flush()
+    if size > 1:
+        MPI.COMM_WORLD.Abort(1)
+
+
+def install_excepthook() -> None:
+    """Make an uncaught exception on any rank end all of them (`TOOLKIT_TRACEBACK=1` shows all)."""
+    sys.excepthook = _stop_all_ranks

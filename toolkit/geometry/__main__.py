@@ -1,0 +1,44 @@
+"""Write every mesh of the folder ``meshes``: ``python -m toolkit.geometry [folder]``.
+
+One rank, the same bytes at every run of one gmsh release: each mesh is made by a fresh gmsh, which
+starts its pseudo-random perturbations from the same seed.
+"""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+from pathlib import Path
+
+import gmsh
+
+from toolkit.geometry import beam, pipe, plate_with_hole, spinal_cage
+
+MESHES: dict[str, partial[None]] = {
+    "spinal_cage": partial(spinal_cage, size=0.82),
+    "plate_with_hole": partial(plate_with_hole, size=4.0),
+    "pipe": partial(pipe, size=1.2),
+    "beam": partial(beam, size=2.5),
+}
+
+
+def write(name: str, folder: Path) -> Path:
+    """Build one of `MESHES` and write it as ``folder/name.msh``, format 4.1, binary."""
+    path = folder / f"{name}.msh"
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        gmsh.option.setNumber("Mesh.Binary", 1)
+        gmsh.model.add(name)
+        MESHES[name]()
+        gmsh.write(str(path))
+    finally:
+        gmsh.finalize()
+    return path
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1] if len(sys.argv) > 1 else "meshes")
+    target.mkdir(parents=True, exist_ok=True)
+    for model in MESHES:
+        print(write(model, target))

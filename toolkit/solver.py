@@ -1,0 +1,303 @@
+"""Matrices and the Krylov solvers that invert them: the only room that makes PETSc objects.
+
+An `Operator` is born once with its matrix, its solver and its options prefix. In a design loop it
+only asks whether a coefficient of its form has changed, and if so fills the same matrix again.
+`Recipe`s say how to solve; every option they set can be overridden on the command line under the
+state's name, `-displacement_ksp_rtol 1e-8`.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem, la
+from dolfinx.fem import petsc as fem_petsc
+from dolfinx.la import petsc as la_petsc
+from mpi4py import MPI
+from petsc4py import PETSc
+
+from toolkit.errors import SolverError
+
+__all__ = ["Fingerprint", "LinearSolver", "Operator", "Recipe", "cell_matrix", "versions", "wrapped"]
+
+
+class Recipe(NamedTuple):
+    """PETSc options of a solver, without prefix, and what its matrix promises."""
+
+    options: dict[str, str | float]
+    definite: bool = False  # symmetric positive definite
+
+    @classmethod
+    def direct(cls, *, definite: bool) -> "Recipe":
+        """A factorisation by MUMPS; A = LLᵀ or LU."""
+        options: dict[str, str | float] = {
+            "ksp_type": "preonly",
+            "pc_type": "cholesky" if definite else "lu",
+            "pc_factor_mat_solver_type": "mumps",
+            "mat_mumps_icntl_14": 60,
+        }
+        return cls(options, definite)
+
+    @classmethod
+    def multigrid(cls, *, rtol: float = 1e-6) -> "Recipe":
+        """Conjugate gradients with smoothed aggregation, for a symmetric positive matrix."""
+        options: dict[str, str | float] = {
+            "ksp_type": "cg",
+            "ksp_norm_type": "unpreconditioned",
+            "ksp_rtol": rtol,
+            "ksp_max_it": 500,
+            "pc_type": "gamg",
+            "pc_gamg_threshold": -1,
+            "pc_gamg_reuse_interpolation": 1,
+            "mg_levels_ksp_type": "chebyshev",
+            "mg_levels_ksp_max_it": 2,
+            "mg_levels_pc_type": "jacobi",
+            "mg_coarse_ksp_type": "preonly",
+        }
+        return cls(options, True)
+
+    @classmethod
+    def diagonal(cls, *, rtol: float) -> "Recipe":
+        """Conjugate gradients with the diagonal, for a well-conditioned positive matrix."""
+        options: dict[str, str | float] = {
+            "ksp_type": "cg",
+            "ksp_norm_type": "unpreconditioned",
+            "ksp_rtol": rtol,
+            "ksp_max_it": 5000,
+            "pc_type": "jacobi",
+        }
+        return cls(options, True)
+
+
+class Fingerprint:
+    """Remembers the data a result was computed from: changed since the last `renew`?"""
+
+    def __init__(self, comm: MPI.Comm, *forms: ufl.Form) -> None:
+        """Watch all coefficients and constants of some forms."""
+        self._comm = comm
+        self._functions = list({c: None for form in forms for c in form.coefficients()})
+        self._constants = list({c: None for form in forms for c in form.constants()})
+        self._last: bytes | None = None
+
+    def renew(self) -> bool:
+        """True if the data differ from those at the last call, on any rank; collective."""
+        digest = hashlib.blake2b(digest_size=16)
+        for f in self._functions:
+            digest.update(f.x.array.data)
+        for c in self._constants:
+            digest.update(np.ascontiguousarray(c.value).data)
+        now = digest.digest()
+        changed = self._comm.allreduce(now != self._last, op=MPI.LOR)
+        self._last = now
+        return changed
+
+    def forget(self) -> None:
+        """Make the next `renew` say that the data changed."""
+        self._last = None
+
+
+class LinearSolver:
+    """A PETSc Krylov solver of one matrix, named for its options and its errors."""
+
+    def __init__(self, matrix: PETSc.Mat, name: str, recipe: Recipe) -> None:
+        self.name = name
+        self.matrix = matrix
+        self.iterations: list[int] = []
+        matrix.setOption(PETSc.Mat.Option.SPD, recipe.definite)
+        self._ksp = PETSc.KSP().create(matrix.comm)
+        self._ksp.setOptionsPrefix(f"{name}_")
+        self._ksp.setOperators(matrix)
+        _configure(self._ksp, f"{name}_", recipe.options)
+        self.direct = self._ksp.getType() == PETSc.KSP.Type.PREONLY
+
+    @property
+    def rtol(self) -> float:
+        """Relative residual that a solve reaches: the tolerance, or about round-off if direct."""
+        return 1e-13 if self.direct else float(self._ksp.getTolerances()[0])
+
+    @rtol.setter
+    def rtol(self, value: float) -> None:
+        if not self.direct:
+            self._ksp.setTolerances(rtol=value)
+
+    def solve(self, b: PETSc.Vec, x: PETSc.Vec, *, transposed: bool = False) -> None:
+        """Solve A x = b (or Aᵀ x = b), from x as the first guess; collective.
+
+        Raises:
+            SolverError: Not converged, or the matrix is singular.
+        """
+        self._ksp.setInitialGuessNonzero(not self.direct)
+        try:
+            (self._ksp.solveTranspose if transposed else self._ksp.solve)(b, x)
+        except PETSc.Error as error:
+            raise SolverError(self._complaint(f"PETSc error {error.ierr}")) from error
+        self.iterations.append(self._ksp.getIterationNumber())
+        reason = self._ksp.getConvergedReason()
+        if reason < 0 or not np.isfinite(x.norm()):
+            x.zeroEntries()  # the next solve starts clean
+            raise SolverError(self._complaint(_REASONS.get(reason, f"reason {reason}")))
+
+    def _complaint(self, reason: str) -> str:
+        its, residual = self._ksp.getIterationNumber(), self._ksp.getResidualNorm()
+        advice = (
+            "Its matrix may be singular: check that the supports hold every rigid motion and that "
+            "no stiffness or permeability is zero."
+            if self.direct
+            else f"Try -{self.name}_ksp_max_it 2000, a milder contrast of the law (`empty`), or a "
+            f"direct solver: -{self.name}_ksp_type preonly -{self.name}_pc_type lu "
+            f"-{self.name}_pc_factor_mat_solver_type mumps."
+        )
+        return (
+            f"The state '{self.name}' was not solved: {reason} after {its} iterations, residual "
+            f"{residual:.3g} (relative tolerance {self.rtol:.1g}). {advice}"
+        )
+
+
+class Operator:
+    """The matrix of a bilinear form with its boundary conditions, and its solver.
+
+    Attributes:
+        form: Bilinear form a(u, v).
+        conditions: Dirichlet conditions; their rows and columns are the identity's.
+        symmetric: Whether A = Aᵀ, so that adjoint solves use A itself.
+        solver: The `LinearSolver`.
+    """
+
+    def __init__(
+        self,
+        form: ufl.Form,
+        conditions: Sequence[fem.DirichletBC],
+        *,
+        name: str,
+        recipe: Recipe,
+        symmetric: bool = True,
+        near_null: Sequence[npt.NDArray[np.float64]] = (),
+    ) -> None:
+        """Allocate the matrix and its solver; nothing is assembled yet.
+
+        Args:
+            form: Bilinear form.
+            conditions: Dirichlet conditions.
+            name: Options prefix and the name in errors.
+            recipe: How to solve.
+            symmetric: Whether the form is symmetric.
+            near_null: Owned entries of the near-null-space modes, for multigrid.
+        """
+        self.form, self.conditions, self.symmetric = form, list(conditions), symmetric
+        self.compiled = fem.form(form)
+        space = form.arguments()[0].ufl_function_space()
+        self._comm = space.mesh.comm
+        matrix = fem_petsc.create_matrix(self.compiled)
+        if near_null:
+            matrix.setNearNullSpace(_null_space(matrix, near_null))
+        self.solver = LinearSolver(matrix, name, recipe)
+        self._fingerprint = Fingerprint(self._comm, form)
+        size = space.dofmap.index_map.size_local * space.dofmap.index_map_bs
+        held = [bc.dof_indices()[0] for bc in self.conditions]
+        fixed = np.unique(np.concatenate([np.zeros(0, np.int32), *held]))
+        self.fixed = fixed[fixed < size]
+        self._left, self._right = matrix.createVecs()
+
+    def update(self) -> None:
+        """Assemble again if a coefficient has changed; collective.
+
+        `KSPSolve` rebuilds the preconditioner of a matrix that was assembled again.
+        """
+        if not self._fingerprint.renew():
+            return
+        matrix = self.solver.matrix
+        matrix.zeroEntries()
+        fem_petsc.assemble_matrix(matrix, self.compiled, self.conditions)
+        matrix.assemble()
+
+    def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
+        """x = A⁻¹ b, ghosts included; collective."""
+        with wrapped(b) as right, wrapped(x) as left:
+            self.solver.solve(right, left, transposed=transposed and not self.symmetric)
+        x.scatter_forward()
+
+    def apply(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """A x for the owned entries of x; collective."""
+        self._right.array[:] = x
+        self.solver.matrix.mult(self._right, self._left)
+        return self._left.array.copy()
+
+
+class wrapped:
+    """A PETSc vector that shares a DOLFINx vector's memory for a while."""
+
+    def __init__(self, x: la.Vector) -> None:
+        self._vector = la_petsc.create_vector_wrap(x)
+
+    def __enter__(self) -> PETSc.Vec:
+        return self._vector
+
+    def __exit__(self, *_: object) -> None:
+        self._vector.destroy()
+
+
+def cell_matrix(
+    space: fem.FunctionSpace,
+    rows: npt.NDArray[np.int32],
+    columns: npt.NDArray[np.int32],
+    values: npt.NDArray[np.float64],
+) -> PETSc.Mat:
+    """A matrix over cells from triplets whose rows this rank owns (local numbers); collective."""
+    index_map = space.dofmap.index_map
+    sizes = (index_map.size_local, index_map.size_global)
+    matrix = PETSc.Mat().createAIJ((sizes, sizes), comm=space.mesh.comm)
+    places = index_map.local_to_global(np.concatenate([rows, columns]).astype(np.int32))
+    i, j = np.split(places.astype(PETSc.IntType), 2)
+    matrix.setPreallocationCOO(i, j)
+    matrix.setValuesCOO(values)
+    return matrix
+
+
+def versions() -> dict[str, str]:
+    """Versions of PETSc and petsc4py."""
+    return {
+        "petsc": ".".join(map(str, PETSc.Sys.getVersion())),
+        "petsc4py": __import__("petsc4py").__version__,
+    }
+
+
+def _configure(ksp: PETSc.KSP, prefix: str, defaults: dict[str, str | float]) -> None:
+    """Apply the recipe's options where the user has not set them, and leave no trace of them."""
+    database: Any = PETSc.Options()
+    set_here = [key for key in defaults if not database.hasName(prefix + key)]
+    for key in set_here:
+        database[prefix + key] = defaults[key]
+    ksp.setFromOptions()
+    for key in set_here:
+        if not key.startswith(("mg_", "mat_")):  # those are read when the factors are made
+            del database[prefix + key]
+
+
+def _null_space(
+    matrix: PETSc.Mat, modes: Sequence[npt.NDArray[np.float64]]
+) -> PETSc.NullSpace:
+    """Orthonormal near-null space from the owned entries of its modes; collective."""
+    basis: list[PETSc.Vec] = []
+    for mode in modes:
+        vector = matrix.createVecRight()
+        vector.array[:] = mode
+        for other in basis:
+            vector.axpy(-vector.dot(other), other)
+        vector.normalize()
+        basis.append(vector)
+    return PETSc.NullSpace().create(vectors=basis, comm=matrix.comm)
+
+
+_REASONS = {
+    -3: "the iteration limit was reached",
+    -4: "the residual grew",
+    -5: "the Krylov method broke down",
+    -7: "the matrix is not symmetric",
+    -8: "the preconditioner is indefinite",
+    -9: "the residual is not a number",
+    -10: "the matrix is indefinite",
+    -11: "the preconditioner could not be built",
+}
