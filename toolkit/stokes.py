@@ -198,7 +198,7 @@ def _pin(space: fem.FunctionSpace) -> fem.DirichletBC:
     corner = np.array(min(space.mesh.comm.allgather(least)))
     here = np.flatnonzero(np.abs(points - corner).max(axis=1) < 1e-9 * max(1.0, np.abs(corner).max()))
     dofs: list[npt.NDArray[np.int32]] = [
-        np.asarray(parents, dtype=np.int32)[here],
+        np.asarray(parents, dtype=np.int32).ravel()[here],
         here.astype(np.int32),
     ]
     return fem.dirichletbc(fem.Function(collapsed), dofs, part)

@@ -1,0 +1,89 @@
+"""The rooms of the house: arrows point down only, and each foreign package has its rooms."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "toolkit"
+STOREYS = [  # each room imports from storeys below it, and from those beside it listed first
+    ["errors"],
+    ["start", "meshfile"],
+    ["domain", "material"],
+    ["solver"],
+    ["density", "state"],
+    ["conditions"],
+    ["elasticity", "darcy", "stokes"],
+    ["functional"],
+    ["responses", "adjoint"],
+    ["checkpoint", "export", "surface", "optimize", "progress", "pictures", "page", "program"],
+    ["report"],
+    ["pareto"],
+    ["__init__", "__main__"],
+]
+STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
+FOREIGN = {
+    "nlopt": {"optimize", "program"},
+    "petsc4py": {"solver", "start"},
+    "h5py": {"meshfile", "checkpoint", "export"},
+    "gmsh": {"meshfile"},
+}
+ROOMS = {path.stem: path for path in PACKAGE.glob("*.py")}
+
+
+def imports(path: Path) -> set[str]:
+    """All modules that a file imports by statement, also inside functions, dotted."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name} imports relatively"
+            found.add(node.module or "")
+            if node.module == "toolkit":
+                found |= {f"toolkit.{alias.name}" for alias in node.names}
+    return found
+
+
+def rooms_used(path: Path) -> set[str]:
+    used = {name.split(".")[1] for name in imports(path) if name.startswith("toolkit.")}
+    return used & (set(ROOMS) | {"geometry"})
+
+
+def test_every_room_has_a_storey():
+    assert set(ROOMS) == set(STOREY)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_point_down(room):
+    for other in rooms_used(ROOMS[room]):
+        assert STOREY[other] <= STOREY[room], f"{room} imports {other}"
+
+
+def test_no_circles():
+    """Rooms of one storey do not import each other in a circle."""
+    above: dict[str, set[str]] = {room: rooms_used(path) for room, path in ROOMS.items()}
+    while leaves := [room for room, used in above.items() if not used]:
+        above = {r: used - set(leaves) for r, used in above.items() if r not in leaves}
+    assert not above
+
+
+@pytest.mark.parametrize("package", FOREIGN)
+def test_foreign_packages_have_their_rooms(package):
+    using = {
+        room
+        for room, path in ROOMS.items()
+        if any(name.split(".")[0] == package for name in imports(path))
+    }
+    assert using <= FOREIGN[package]
+
+
+def test_laws_are_ufl_only():
+    assert {name.split(".")[0] for name in imports(ROOMS["material"])} <= {"typing", "ufl", "toolkit"}
+
+
+def test_geometry_stands_apart():
+    """The gmsh models import nothing of the rooms but errors, and no room imports them."""
+    assert not [room for room, path in ROOMS.items() if "geometry" in rooms_used(path)]
+    for path in (PACKAGE / "geometry").glob("*.py"):
+        assert rooms_used(path) <= {"geometry", "errors"}

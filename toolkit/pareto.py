@@ -1,0 +1,531 @@
+"""pareto: designs of which none can be improved in one objective but at the cost of another.
+
+The ends of the front minimise one objective each, under the user's constraints and `limits` on the
+others. Between them, with f̄ᵢ = (fᵢ − idealᵢ) / (nadirᵢ − idealᵢ) taken from the ends,
+
+    "epsilon"       min f̄₁           subject to   f̄ⱼ ≤ εⱼ           (Haimes, Lasdon & Wismer 1971)
+    "tchebycheff"   min t + ρ Σ f̄ᵢ   subject to   wᵢ f̄ᵢ ≤ t
+
+where the slack t replaces the maximum of the augmented Tchebycheff norm, so that all is smooth, and
+reaches the concave parts of a front too (Steuer & Choo, Math. Program. 26, 326–344, 1983,
+doi:10.1007/BF02591870). With two objectives every point goes into the widest gap that either
+objective shows at the time: as a bound in its middle, or by the norm of the box that the neighbours
+span. Six bisections suffice to leave no gap above a quarter of either range. With three, the
+targets are spread over the triangle between the ends. Each point starts from the nearest design
+that satisfies its bounds.
+
+The hypervolume is that between the non-dominated points and a stated reference point, and the knee
+is the non-dominated point that lies furthest from the chord between the ends (Das, Struct. Optim.
+18, 107–115, 1999, doi:10.1007/BF01195985); with three objectives, the one nearest to the ideal.
+Every rank computes the same front.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import moocore
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.density import Density
+from toolkit.errors import InputError, SolverError
+from toolkit.functional import Constraint, Functional
+from toolkit.optimize import Result, constraint_list, hand_over, solve
+from toolkit.program import Goal, Rows, Single
+from toolkit.progress import Iteration, progress
+
+__all__ = ["Front", "Point", "Tchebycheff", "pareto"]
+
+Array = npt.NDArray[np.float64]
+
+AUGMENTATION = 1e-3  # ρ: weight of the sum, which rules out weakly efficient points
+DEGENERATE = 1e3  # growth of the other objective that makes an end of the front meaningless
+MARGIN = 0.1  # the reference point lies this part of the range beyond the worst end
+
+
+class Point(NamedTuple):
+    """A design of the front.
+
+    Attributes:
+        result: what its optimisation returned.
+        values: (k,) the objectives there.
+        dominated: whether another point is as good in all objectives, or it is infeasible.
+        label: what it was made for.
+    """
+
+    result: Result
+    values: Array
+    dominated: bool
+    label: str
+
+
+@dataclass(frozen=True)
+class Front:
+    """The designs found, the first ones the ends of the front, and how good they are together.
+
+    Attributes:
+        objectives: (k,) names; all are minimised.
+        points: the points, dominated ones included and marked.
+        reference: (k,) the point up to which the hypervolume is measured.
+        ideal: (k,) least value of each objective among the non-dominated points.
+        nadir: (k,) largest value of each objective among the non-dominated points.
+        hypervolume: volume between the non-dominated points and the reference.
+        knee: index of the point of best compromise.
+        over: the density; it is left at the knee.
+        functionals: (k,) the objectives.
+        constraints: the user's constraints.
+        seconds: wall time.
+        baseline: (n, k) objectives of designs to compare with, such as uniform ones, which the
+            report draws beside the front; `dataclasses.replace(front, baseline=...)` adds them.
+    """
+
+    objectives: tuple[str, ...]
+    points: tuple[Point, ...]
+    reference: Array
+    ideal: Array
+    nadir: Array
+    hypervolume: float
+    knee: int
+    over: Density
+    functionals: tuple[Functional, ...]
+    constraints: tuple[Constraint, ...]
+    seconds: float
+    baseline: Array | None = None
+
+    @property
+    def values(self) -> Array:
+        """(points, k) objectives."""
+        return np.array([point.values for point in self.points])
+
+    def table(self) -> str:
+        """The front in plain text, one point a line."""
+        widths = [max(12, len(name)) for name in self.objectives]
+        head = "  ".join(f"{n:>{w}}" for n, w in zip(self.objectives, widths, strict=True))
+        lines = [f"point  {head}  iterations  evaluations  remarks"]
+        for k, point in enumerate(self.points):
+            cells = "  ".join(f"{v:>{w}.5g}" for v, w in zip(point.values, widths, strict=True))
+            result = point.result
+            lines.append(
+                f"{k + 1:>5}  {cells}  {result.iterations:>10}  {result.evaluations:>11}  "
+                f"{', '.join(self._remarks(k))}"
+            )
+        reference = ", ".join(f"{value:.5g}" for value in self.reference)
+        total = sum(point.result.evaluations for point in self.points)
+        lines.append(
+            f"hypervolume {self.hypervolume:.5g} up to ({reference}), "
+            f"{total} evaluations, {self.seconds:.0f} s"
+        )
+        return "\n".join(lines)
+
+    def _remarks(self, k: int) -> list[str]:
+        point = self.points[k]
+        remarks = [point.label]
+        if k == self.knee:
+            remarks.append("knee")
+        if not point.result.feasible:
+            remarks.append("infeasible")
+        elif point.dominated:
+            remarks.append("dominated")
+        if point.result.reason == "evaluation failed":
+            remarks.append("evaluation failed")
+        return remarks
+
+    def write(self, folder: str | Path, *, cell: float | None = None) -> Path:
+        """Write the report, tables, designs and pictures into a folder; collective.
+
+        Args:
+            folder: made if it is not there.
+            cell: period of the lattice that a graded design is written as, in units of the mesh.
+
+        Returns:
+            The folder.
+
+        Raises:
+            InputError: a folder that cannot be written, on every rank; the front stays usable.
+        """
+        from toolkit import report  # the report room draws fronts, so it stands above this one
+
+        return report.write(self, folder, cell=cell)
+
+
+@dataclass(frozen=True)
+class Tchebycheff:
+    """The augmented Tchebycheff norm of normalised objectives, by a slack variable.
+
+    Attributes:
+        functionals: (k,) the objectives.
+        weights: (k,) wᵢ > 0.
+        ideal: (k,) where f̄ᵢ = 0.
+        spans: (k,) nadir − ideal.
+    """
+
+    functionals: tuple[Functional, ...]
+    weights: Array
+    ideal: Array
+    spans: Array
+
+    @property
+    def name(self) -> str:
+        """Its name in progress lines."""
+        return "tchebycheff"
+
+    def rows(self, start: Array, norms: Array) -> Rows:
+        """Minimise t + ρ Σ f̄ᵢ under wᵢ f̄ᵢ − t ≤ 0."""
+        k = len(self.weights)
+        weights = np.vstack([AUGMENTATION / self.spans, np.diag(self.weights / self.spans)])
+        return Rows(weights, -weights @ self.ideal, np.array([1.0] + k * [-1.0]))
+
+    def objective(self, values: Array) -> float:
+        """The norm at the objectives' values."""
+        scaled = (values[: len(self.weights)] - self.ideal) / self.spans
+        return float(np.max(self.weights * scaled) + AUGMENTATION * np.sum(scaled))
+
+
+def pareto(
+    f: Functional,
+    g: Functional,
+    *more: Functional,
+    over: Density,
+    subject_to: Constraint | Iterable[Constraint] = (),
+    limits: Mapping[Functional, float] | None = None,
+    points: int = 9,
+    method: str = "epsilon",
+    iterations: int = 25,
+    optimizer: str = "mma",
+    sharpen: Sequence[float] = (),
+    tolerance: float = 1e-4,
+    watch: Iterable[Callable[[Iteration], None]] = (progress,),
+) -> Front:
+    """The front of two or three objectives, each minimised; collective.
+
+    Args:
+        f: first objective.
+        g: second objective; one to be maximised is passed with a minus.
+        more: a third objective.
+        over: the density; its present design starts the ends. It is left at the knee.
+        subject_to: constraints that every point satisfies.
+        limits: objective → largest value that is of use. Bounds the ends of the front.
+        points: number of points, the ends included.
+        method: "epsilon" or "tchebycheff".
+        iterations: largest number of outer iterations in a stage of an interior point; an end of
+            the front gets twice as many, since it starts from further away.
+        optimizer: as in `minimize`.
+        sharpen: as in `minimize`, for every point.
+        tolerance: as in `minimize`; an end of the front gets a tenth of it.
+        watch: as in `minimize`.
+
+    Raises:
+        InputError: settings that cannot work, constraints that no design meets, or an end that
+            needs a limit on the other objective.
+    """
+    objectives, constraints = (f, g, *more), constraint_list(subject_to)
+    hand_over([*objectives, *(c.functional for c in constraints)], over)
+    _check(objectives, points, method, iterations)
+    search = _Search(
+        objectives=objectives,
+        over=over,
+        constraints=constraints,
+        limits=_limits(objectives, limits or {}),
+        total=points,
+        iterations=iterations,
+        solver=partial(
+            solve,
+            over=over,
+            optimizer=optimizer,
+            sharpen=tuple(sharpen),
+            watch=tuple(watch),
+        ),
+        tolerance=tolerance,
+    )
+    began = time.perf_counter()
+    search.ends()
+    if np.all(search.spans > 0):
+        _fill(search, method)
+    return search.front(began)
+
+
+def _check(objectives: tuple[Functional, ...], points: int, method: str, iterations: int) -> None:
+    """Refuse settings that cannot work, before anything is solved."""
+    k = len(objectives)
+    if k > 3:
+        raise InputError(f"pareto takes two or three objectives, not {k}. Make some constraints.")
+    if len({id(functional) for functional in objectives}) < k:
+        raise InputError("pareto was given one objective twice.")
+    if method not in ("epsilon", "tchebycheff"):
+        raise InputError(f"There is no method {method!r}. There are: epsilon, tchebycheff.")
+    if points < k or iterations < 1:
+        raise InputError(
+            f"pareto needs points >= {k}, the ends of the front (it is {points}), and "
+            f"iterations >= 1 (it is {iterations})."
+        )
+
+
+def _limits(objectives: tuple[Functional, ...], given: Mapping[Functional, float]) -> list[float]:
+    """The limit of each objective, infinite without one.
+
+    Raises:
+        InputError: a limit on something that is not an objective.
+    """
+    found = [np.inf] * len(objectives)
+    names = ", ".join(functional.name for functional in objectives)
+    for functional, value in given.items():
+        places = [j for j, objective in enumerate(objectives) if objective is functional]
+        if not places:
+            raise InputError(
+                f"limits holds {functional.name!r}, which is not an objective. The objectives "
+                f"are: {names}. Give pareto and limits the same object."
+            )
+        found[places[0]] = float(value)
+    return found
+
+
+class _Search:
+    """The points found so far, and the ways to find more."""
+
+    def __init__(
+        self,
+        *,
+        objectives: tuple[Functional, ...],
+        over: Density,
+        constraints: tuple[Constraint, ...],
+        limits: list[float],
+        total: int,
+        iterations: int,
+        tolerance: float,
+        solver: Callable[..., Result],
+    ) -> None:
+        self.objectives, self.over, self.constraints = objectives, over, constraints
+        self.limits, self.total = limits, total
+        self.iterations, self.tolerance, self.solver = iterations, tolerance, solver
+        self.results: list[Result] = []
+        self.values: list[Array] = []
+        self.labels: list[str] = []
+
+    def ends(self) -> None:
+        """Minimise each objective alone, under the limits on the others."""
+        start = self.over.vector.copy()
+        first = self._measure()
+        for i, objective in enumerate(self.objectives):
+            self.over.update(start)
+            others = [j for j in range(len(self.objectives)) if j != i]
+            bounds = {j: self.limits[j] for j in others if np.isfinite(self.limits[j])}
+            label = f"least {objective.name}"
+            self._solve(Single(objective), bounds, label, end=True)
+            self._check_end(i, first)
+        corners = np.array(self.values)
+        self.ideal, self.nadir = corners.min(axis=0), corners.max(axis=0)
+        self.spans = self.nadir - self.ideal
+        self.spans[self.spans <= 1e-9 * np.abs(corners).max(axis=0)] = 0.0
+
+    def _check_end(self, i: int, first: Array) -> None:
+        """Refuse an end that is infeasible, or at which another objective is lost."""
+        result, values, name = self.results[-1], self.values[-1], self.objectives[i].name
+        if result.reason == "infeasible":
+            raise InputError(
+                f"The front has no end of least {name}. {result.message} Loosen the constraints "
+                "or the limits."
+            )
+        for j, objective in enumerate(self.objectives):
+            bounded = j == i or np.isfinite(self.limits[j])
+            if not bounded and (result.reason == "evaluation failed" or _lost(values[j], first[j])):
+                raise InputError(
+                    f"The design of least {name} is of no use: {objective.name} goes from "
+                    f"{first[j]:.4g} at the start to {values[j]:.4g}. {result.message} Say how "
+                    "much of it is of use, for example "
+                    f"limits={{{objective.name}: {first[j] + 9 * abs(first[j]):.3g}}}."
+                )
+
+    def _measure(self) -> Array:
+        """The objectives at the density's present design, the same on every rank.
+
+        One whose state cannot be solved there is not a number.
+        """
+        values = np.full(len(self.objectives), np.nan)
+        for j, objective in enumerate(self.objectives):
+            with suppress(SolverError):
+                values[j] = float(objective)
+        return np.asarray(self.over.comm.bcast(values))
+
+    def _solve(
+        self, goal: Goal, bounds: Mapping[int, float], label: str, *, end: bool = False
+    ) -> None:
+        """Add a point: minimise a goal from the present design, under bounds on objectives."""
+        extra = tuple(self.objectives[j] <= bound for j, bound in bounds.items())
+        result = self.solver(
+            goal,
+            constraints=self.constraints + extra,
+            iterations=2 * self.iterations if end else self.iterations,
+            tolerance=self.tolerance / 10 if end else self.tolerance,
+            label=f"point {len(self.results) + 1}/{self.total}",
+        )
+        self.results.append(result)
+        self.labels.append(label)
+        self.values.append(self._measure())
+
+    def normal(self) -> Array:
+        """(points, k) objectives, 0 at the ideal and 1 at the nadir of the ends."""
+        return (np.array(self.values) - self.ideal) / self.spans
+
+    def front_order(self) -> list[int]:
+        """The non-dominated points, in ascending order of the first objective."""
+        kept = np.flatnonzero(~self.dominated())
+        return sorted(kept, key=lambda k: tuple(self.values[k]))
+
+    def dominated(self) -> npt.NDArray[np.bool_]:
+        """Which points are infeasible or no better than another one in any objective."""
+        unusable = ~np.isfinite(self.values).all(axis=1)
+        lost = unusable | np.array([not result.feasible for result in self.results])
+        good = np.flatnonzero(~lost)
+        if len(good):
+            values = np.array(self.values)[good]
+            lost[good] = ~moocore.is_nondominated(values, keep_weakly=False)
+        return lost
+
+    def epsilon(self, target: Array, axis: int | None = None) -> None:
+        """Minimise one objective under bounds on the others at a normalised target (k,).
+
+        Args:
+            target: normalised objectives; those other than the minimised one become bounds.
+            axis: with two objectives, the one that is bounded; else the first is minimised.
+        """
+        k = len(self.objectives)
+        minimised = 0 if axis is None else 1 - axis
+        bounds = {
+            j: float(self.ideal[j] + target[j] * self.spans[j]) for j in range(k) if j != minimised
+        }
+        self._start_near(target, list(bounds))
+        label = ", ".join(f"{self.objectives[j].name} <= {b:.4g}" for j, b in bounds.items())
+        self._solve(Single(self.objectives[minimised]), bounds, label)
+
+    def tchebycheff(self, target: Array) -> None:
+        """Minimise the Tchebycheff norm along the ray from the ideal through a target (k,)."""
+        weights = 1 / np.maximum(target, 1e-2)
+        label = f"towards ({', '.join(f'{value:.2f}' for value in target)})"
+        self._towards(target, weights / weights.sum(), self.ideal, self.spans, label)
+
+    def between(self, left: Array, right: Array) -> None:
+        """Minimise the Tchebycheff norm of the box that two neighbours (k,) span."""
+        corner, box = np.minimum(left, right), np.maximum(np.abs(left - right), 1e-3)
+        weights = np.full(len(box), 1 / len(box))
+        ideal, spans = self.ideal + corner * self.spans, box * self.spans
+        middle = (left + right) / 2
+        shown = ", ".join(f"{value:.4g}" for value in self.ideal + middle * self.spans)
+        self._towards(middle, weights, ideal, spans, f"near ({shown})")
+
+    def _towards(
+        self, target: Array, weights: Array, ideal: Array, spans: Array, label: str
+    ) -> None:
+        self._start_near(target, [])
+        bounds = {j: b for j, b in enumerate(self.limits) if np.isfinite(b)}
+        self._solve(Tchebycheff(self.objectives, weights, ideal, spans), bounds, label)
+
+    def _start_near(self, target: Array, bounded: list[int]) -> None:
+        """Begin from the neighbours of a target: the mean of their designs, weighted by nearness.
+
+        With three objectives, or outside the front: from the feasible point nearest to the target,
+        one within the bounds if there is.
+        """
+        line = self.front_order()
+        if len(self.objectives) == 2 and len(line) > 1:
+            along = self.normal()[line]
+            for a, b in pairwise(range(len(line))):
+                if along[a, 0] <= target[0] <= along[b, 0]:
+                    far = np.linalg.norm(along[[a, b]] - target, axis=1)
+                    weight = far[1] / far.sum()
+                    left, right = self.results[line[a]].design, self.results[line[b]].design
+                    self.over.update(weight * left + (1 - weight) * right)
+                    return
+        normal = self.normal()
+        excess = np.maximum(normal[:, bounded] - target[bounded], 0).sum(axis=1)
+        distance = np.linalg.norm(normal - target, axis=1)
+        feasible = np.array([result.feasible for result in self.results])
+        order = np.lexsort([distance, np.maximum(excess - 1e-6, 0), ~feasible])
+        self.over.update(self.results[order[0]].design)
+
+    def widest_gap(self) -> tuple[Array, Array, int] | None:
+        """The neighbours (k,), normalised, that are furthest apart in one objective, and which."""
+        line = self.normal()[self.front_order()]
+        if len(line) < 2:
+            return None
+        gaps = np.abs(np.diff(line, axis=0))
+        left, axis = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
+        return line[left], line[left + 1], int(axis)
+
+    def front(self, began: float) -> Front:
+        """The front, with the density left at its knee."""
+        dominated, values = self.dominated(), np.array(self.values)
+        kept = values[~dominated]
+        ideal, nadir = kept.min(axis=0), kept.max(axis=0)
+        width = np.where(self.spans > 0, self.spans, np.maximum(np.abs(self.nadir), 1.0))
+        reference = self.nadir + MARGIN * width
+        knee = _knee(values, dominated, ideal, nadir)
+        self.over.update(self.results[knee].design)
+        return Front(
+            objectives=tuple(functional.name for functional in self.objectives),
+            points=tuple(
+                Point(*entry)
+                for entry in zip(
+                    self.results, self.values, dominated.tolist(), self.labels, strict=True
+                )
+            ),
+            reference=reference,
+            ideal=ideal,
+            nadir=nadir,
+            hypervolume=float(moocore.hypervolume(kept, ref=reference)),
+            knee=knee,
+            over=self.over,
+            functionals=self.objectives,
+            constraints=self.constraints,
+            seconds=time.perf_counter() - began,
+        )
+
+
+def _lost(value: float, start: float) -> bool:
+    """Whether an objective has grown by orders of magnitude, or is not a number."""
+    if start == 0:
+        return not np.isfinite(value)
+    return not value <= start + DEGENERATE * abs(start)
+
+
+def _fill(search: _Search, method: str) -> None:
+    """Add the interior points; with two objectives, stop early where one end dominates all."""
+    interior = search.total - len(search.objectives)
+    if len(search.objectives) == 3:
+        for target in _spread(interior):
+            search.epsilon(target) if method == "epsilon" else search.tchebycheff(target)
+        return
+    for _ in range(interior):
+        gap = search.widest_gap()
+        if gap is None:
+            return
+        left, right, axis = gap
+        if method == "epsilon":
+            search.epsilon((left + right) / 2, axis)
+        else:
+            search.between(left, right)
+
+
+def _spread(count: int) -> list[Array]:
+    """Points spread evenly over the triangle Σ f̄ᵢ = 1, the golden-ratio sequence folded into it."""
+    golden = 1.3247179572447460
+    points = []
+    for n in range(1, count + 1):
+        a, b = np.modf(0.5 + n / np.array([golden, golden**2]))[0]
+        a, b = (1 - a, 1 - b) if a + b > 1 else (a, b)
+        points.append(np.array([1 - a - b, a, b]))
+    return points
+
+
+def _knee(values: Array, dominated: npt.NDArray[np.bool_], ideal: Array, nadir: Array) -> int:
+    """The index of the best compromise among the non-dominated points."""
+    kept = np.flatnonzero(~dominated)
+    normal = (values[kept] - ideal) / np.where(nadir > ideal, nadir - ideal, 1.0)
+    if values.shape[1] == 2:
+        return int(kept[np.argmin(normal.sum(axis=1))])
+    return int(kept[np.argmin(np.linalg.norm(normal, axis=1))])

@@ -1,0 +1,325 @@
+"""Pictures of a run: the front, its designs, its convergence, and the part to print.
+
+Everything here works on plain arrays and runs on one rank. Plots are matplotlib's without a
+window; 3D views are rendered by VTK off-screen, which needs EGL, and set into a plot so that
+titles and the colour bar are the same everywhere.
+"""
+
+from __future__ import annotations
+
+import ctypes.util
+import os
+import re
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyvista
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.collections import PolyCollection
+from matplotlib.colors import LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from toolkit.export import VTK_TYPE, Grid
+from toolkit.surface import Surface
+
+if "DISPLAY" not in os.environ:
+    os.environ.setdefault("VTK_DEFAULT_OPENGL_WINDOW", "vtkEGLRenderWindow")
+
+type Array = NDArray[np.float64]
+
+BLUE, RED, GREY, INK = "#1f5f8b", "#c0392b", "#8a9299", "#22282d"
+COLOURS = "YlGnBu"
+INKED = LinearSegmentedColormap.from_list("solid", ["#e9edf0", "#1c2226"])
+STYLE: dict[str, Any] = {"dpi": 160, "facecolor": "white", "bbox_inches": "tight"}
+METAL = "#c9ced3"
+
+
+class Marks(NamedTuple):
+    """What a front's picture shows beside the points.
+
+    Attributes:
+        dominated: whether each point is dominated, (points,).
+        knee: number of the knee point, or -1.
+        baseline: objectives of uniform densities, (rows, objectives), or None.
+    """
+
+    dominated: NDArray[np.bool_]
+    knee: int
+    baseline: Array | None
+
+
+def missing_renderer() -> str | None:
+    """Why no 3D view can be made, with the way out; None if it can."""
+    if ctypes.util.find_library("EGL") or os.environ.get("DISPLAY"):
+        return None
+    return (
+        "No 3D picture was drawn: the library libEGL is missing. Install it (Debian and Ubuntu: "
+        "apt install libegl1) and write the results again; the fields and surfaces are complete."
+    )
+
+
+def shown(name: str) -> tuple[str, float]:
+    """The name and the factor by which an objective is shown: a maximised one is positive."""
+    return (name[1:].strip("()"), -1.0) if name.startswith("-") else (name, 1.0)
+
+
+def readable(text: str) -> str:
+    """A label or constraint in which what is maximised stands without its minus.
+
+    "least -q" becomes "most q" and "-q <= -3" becomes "q >= 3".
+    """
+    text = re.sub(r"^least -(.+)$", r"most \1", text)
+    text = re.sub(r"^-(.+) <= -([\d.e+-]+)$", r"\1 >= \2", text)
+    return re.sub(r"^-(.+) >= -([\d.e+-]+)$", r"\1 <= \2", text)
+
+
+def front_figure(path: Path, names: Sequence[str], values: Array, marks: Marks) -> None:
+    """The front, one panel for each pair of objectives.
+
+    Args:
+        path: the PNG file.
+        names: objectives; a leading minus marks one that is maximised.
+        values: objectives of the points, (points, objectives).
+        marks: what to mark.
+    """
+    pairs = list(combinations(range(len(names)), 2))
+    figure = Figure(figsize=(6.4 if len(pairs) == 1 else 4.4 * len(pairs), 4.4))
+    figure.subplots_adjust(wspace=0.32)
+    for i, (first, second) in enumerate(pairs):
+        axes = figure.add_subplot(1, len(pairs), i + 1)
+        _front_panel(axes, names, values, marks, first, second)
+    figure.axes[0].legend(frameon=False, fontsize=9)
+    figure.savefig(path, **STYLE)
+
+
+def _front_panel(
+    axes: Axes, names: Sequence[str], values: Array, marks: Marks, first: int, second: int
+) -> None:
+    """Points of the front in the plane of two objectives."""
+    labels, signs = zip(*(shown(names[k]) for k in (first, second)), strict=True)
+    xy = values[:, [first, second]] * signs
+    good = xy[~marks.dominated]
+    if marks.baseline is not None:
+        uniform = np.asarray(marks.baseline)[:, [first, second]] * signs
+        axes.plot(*uniform.T, "--", color=GREY, lw=1.2, label="uniform density", zorder=1)
+    if values.shape[1] == 2:
+        axes.plot(*good[np.argsort(good[:, 0])].T, color=BLUE, lw=1.2, alpha=0.5, zorder=2)
+    axes.plot(*good.T, "o", color=BLUE, ms=7, label="non-dominated", zorder=3)
+    if marks.dominated.any():
+        axes.plot(
+            *xy[marks.dominated].T, "o", mfc="none", mec=GREY, ms=7, label="dominated", zorder=3
+        )
+    if marks.knee >= 0:
+        axes.plot(*xy[marks.knee], "o", mfc="none", mec=RED, mew=1.8, ms=14, label="knee", zorder=4)
+    for i, point in enumerate(xy):
+        axes.annotate(
+            str(i + 1), point, xytext=(7, 7), textcoords="offset points", fontsize=8, color=INK
+        )
+    arrows = ["→ better" if sign < 0 else "← better" for sign in signs]
+    axes.set_xlabel(f"{labels[0]}   {arrows[0]}")
+    axes.set_ylabel(f"{labels[1]}   {arrows[1]}")
+    _plain(axes)
+
+
+def _plain(axes: Axes) -> None:
+    """Light grid, no box, margins for the labels."""
+    axes.grid(color="#e6e9eb", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=9)
+    axes.margins(0.08)
+
+
+def convergence_figure(
+    path: Path, histories: Sequence[Mapping[str, Array]], labels: Sequence[str]
+) -> None:
+    """Objective and infeasibility of every point against the outer iterations."""
+    figure = Figure(figsize=(9.2, 3.6))
+    left, right = figure.subplots(1, 2)
+    figure.subplots_adjust(wspace=0.25)
+    shades = _shades(len(histories))
+    for history, label, colour in zip(histories, labels, shades, strict=True):
+        objective = np.asarray(history["objective"], dtype=float)
+        steps = np.arange(len(objective))
+        start = np.abs(objective[0]) if len(objective) and objective[0] else 1.0
+        left.plot(steps, (objective - objective[:1]) / start, color=colour, lw=1.4, label=label)
+        violation = np.maximum(np.asarray(history["infeasibility"], dtype=float), 1e-10)
+        right.semilogy(np.arange(len(violation)), violation, color=colour, lw=1.4)
+        _mark_stages(left, np.asarray(history["beta"]), colour)
+    left.set_ylabel("change of objective / |first value|")
+    right.set_ylabel("largest normalised violation")
+    right.axhline(1e-6, color=GREY, lw=1, ls="--")
+    right.annotate(
+        "feasible below",
+        (0.99, 1e-6),
+        xycoords=("axes fraction", "data"),
+        ha="right",
+        va="top",
+        fontsize=8,
+        color=GREY,
+    )
+    for axes in (left, right):
+        axes.set_xlabel("outer iteration")
+        _plain(axes)
+    if len(histories) > 1:
+        left.legend(frameon=False, fontsize=7, ncols=2)
+    figure.savefig(path, **STYLE)
+
+
+def _shades(count: int) -> list[Any]:
+    """A colour for each of the points of a front, from one end to the other."""
+    scale = ScalarMappable(Normalize(0, max(count - 1, 1) * 1.15), "viridis")
+    return [BLUE] if count == 1 else list(scale.to_rgba(np.arange(count)))
+
+
+def _mark_stages(axes: Axes, beta: Array, colour: Any) -> None:
+    """A tick on the axis where the projection was sharpened."""
+    for i in np.flatnonzero(np.diff(beta)):
+        axes.axvline(i + 0.5, color=colour, lw=0.6, ls=":")
+
+
+def design_figure(
+    path: Path, grid: Grid, densities: Sequence[Array], titles: Sequence[str], *, grey: bool
+) -> None:
+    """Designs side by side.
+
+    Args:
+        path: the PNG file.
+        grid: the whole mesh.
+        densities: density of each cell of each design, in mesh-file order.
+        titles: a title for each design.
+        grey: in 3D, draw the density on a cut-away domain, else the solid cells alone.
+    """
+    flat = grid.shape in ("triangle", "quadrilateral")
+    figure = Figure(figsize=(4.2 * len(densities), 4.0 if not flat else _height(grid)))
+    low, high = _limits(densities)
+    for i, (density, title) in enumerate(zip(densities, titles, strict=True)):
+        axes = figure.add_subplot(1, len(densities), i + 1)
+        if flat:
+            _plane_design(axes, grid, density, (low, high))
+        else:
+            axes.imshow(_cropped(_space_design(grid, density, grey=grey, limits=(low, high))))
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=10, color=INK)
+    figure.colorbar(
+        ScalarMappable(Normalize(low, high), INKED if flat else COLOURS),
+        ax=figure.axes,
+        label="density",
+        fraction=0.02,
+        pad=0.02,
+        shrink=0.7,
+    )
+    figure.savefig(path, **STYLE)
+
+
+def _limits(densities: Sequence[Array]) -> tuple[float, float]:
+    """Colour limits: 0 to 1, or the range of a design that keeps away from both."""
+    low, high = float(np.min(densities)), float(np.max(densities))
+    return (
+        (0.0, 1.0)
+        if low < 0.1 or high > 0.9
+        else (np.floor(low * 10) / 10, np.ceil(high * 10) / 10)
+    )
+
+
+def _height(grid: Grid) -> float:
+    """Height of the figure for a plane domain."""
+    width, height = np.ptp(grid.points[:, :2], axis=0)
+    return float(np.clip(4.2 * height / width + 0.6, 1.6, 8.0))
+
+
+def _plane_design(axes: Axes, grid: Grid, density: Array, limits: tuple[float, float]) -> None:
+    """A plane design, dark where it is solid."""
+    cells = PolyCollection(
+        list(grid.points[grid.cells][:, :, :2]),
+        array=density,
+        cmap=INKED,
+        clim=limits,
+        edgecolor="face",
+        linewidth=0.2,
+    )
+    axes.add_collection(cells)
+    axes.autoscale_view()
+    axes.set_aspect("equal")
+
+
+def _space_design(
+    grid: Grid, density: Array, *, grey: bool, limits: tuple[float, float]
+) -> NDArray[np.uint8]:
+    """A view of a 3D design from its front, above and right."""
+    mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
+    mesh.cell_data["density"] = density
+    outline = mesh.extract_surface(algorithm="dataset_surface").extract_feature_edges(40.0)
+    middle = 0.5 * (grid.points.min(axis=0) + grid.points.max(axis=0))
+    centres = grid.points[grid.cells].mean(axis=1)
+    cut = (centres[:, 0] > middle[0]) & (centres[:, 1] < middle[1])
+    kept = mesh.extract_cells(np.flatnonzero(~cut if grey else density >= 0.5))
+    plotter = _plotter()
+    plotter.add_mesh(outline, color=GREY, line_width=1.5)
+    if kept.n_cells:
+        plotter.add_mesh(
+            kept,
+            scalars="density",
+            clim=limits,
+            cmap=COLOURS,
+            show_edges=grey,
+            edge_color="#30404a",
+            edge_opacity=0.15,
+            show_scalar_bar=False,
+            lighting=True,
+            ambient=0.6,
+            diffuse=0.45,
+        )
+    return _shot(plotter)
+
+
+def surface_figure(path: Path, surface: Surface) -> None:
+    """The part to print, as a metal part in daylight."""
+    faces = np.pad(surface.triangles, ((0, 0), (1, 0)), constant_values=3)
+    plotter = _plotter()
+    plotter.add_mesh(
+        pyvista.PolyData(surface.points, faces.ravel()),
+        color=METAL,
+        smooth_shading=True,
+        split_sharp_edges=True,
+        feature_angle=40.0,
+        ambient=0.4,
+        diffuse=0.7,
+        specular=0.2,
+        specular_power=12,
+    )
+    plotter.enable_ssao(radius=0.03 * float(np.ptp(surface.points, axis=0).max()), kernel_size=32)
+    figure = Figure(figsize=(6.4, 4.8))
+    axes = figure.add_subplot()
+    axes.imshow(_cropped(_shot(plotter)))
+    axes.set_axis_off()
+    figure.savefig(path, **STYLE)
+
+
+def _plotter() -> Any:
+    """An off-screen view on white."""
+    return pyvista.Plotter(off_screen=True, window_size=[1000, 850], border=False)
+
+
+def _shot(plotter: Any) -> NDArray[np.uint8]:
+    """Take the picture and close the view."""
+    plotter.set_background("white")
+    plotter.view_vector((0.62, -1.0, 0.72), viewup=(0, 0, 1))
+    plotter.enable_anti_aliasing("ssaa")
+    image = plotter.screenshot(return_img=True)
+    plotter.close()
+    return np.asarray(image)
+
+
+def _cropped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The picture without its empty margins."""
+    ink = (image[..., :3] < 250).any(axis=2)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    if not len(rows):
+        return image
+    return image[max(rows[0] - 8, 0) : rows[-1] + 8, max(columns[0] - 8, 0) : columns[-1] + 8]

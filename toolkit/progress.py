@@ -1,0 +1,82 @@
+"""progress: one plain line for each outer iteration, printed by rank 0.
+
+`minimize` and `pareto` call every watcher with an `Iteration` on every rank, so a watcher may use
+collective calls; this one only prints.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["Bounded", "Iteration", "progress"]
+
+Array = npt.NDArray[np.float64]
+
+
+class Bounded(NamedTuple):
+    """A constraint's functional at a design: its value beside its bound."""
+
+    name: str
+    value: float
+    relation: str
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.value:#.4g} {self.relation} {self.bound:.4g}"
+
+
+@dataclass(frozen=True)
+class Iteration:
+    """An accepted point of an optimisation.
+
+    Attributes:
+        label: which point of a front this is ("point 3/9"), empty for a single minimisation.
+        index: outer iterations so far; 0 is the start.
+        evaluations: designs evaluated so far, rejected trial points included.
+        name: name of the objective.
+        objective: value of the objective, in the user's units.
+        constraints: the constraints' values and bounds, in the user's units.
+        infeasibility: largest normalised violation, 0 where every constraint holds.
+        change: largest change of a design variable since the last accepted point.
+        greyness: 4 ∫ρ(1−ρ)/|Ω| of the physical density.
+        beta: steepness of the projection.
+        seconds: wall time of this iteration.
+        design: (size,) design vector in mesh-file order.
+        gradients: (functionals, size) gradients of the objectives, then of the constraints.
+        rank: the rank this record is on.
+    """
+
+    label: str
+    index: int
+    evaluations: int
+    name: str
+    objective: float
+    constraints: tuple[Bounded, ...]
+    infeasibility: float
+    change: float
+    greyness: float
+    beta: float
+    seconds: float
+    design: Array
+    gradients: Array
+    rank: int
+
+
+def progress(iteration: Iteration) -> None:
+    """Print an iteration as one line: its number, with the evaluations in brackets, and values."""
+    if iteration.rank:
+        return
+    held = "feasible" if iteration.infeasibility == 0 else f"off by {iteration.infeasibility:.0e}"
+    words = [
+        iteration.label,
+        f"{iteration.index:3d} ({iteration.evaluations:3d})",
+        f"{iteration.name} {iteration.objective:.4e}",
+        *map(str, iteration.constraints),
+        held if iteration.constraints else "",
+        f"change {iteration.change:.0e}",
+        f"grey {iteration.greyness:.2f}",
+        f"{iteration.seconds:.1f} s",
+    ]
+    print("  ".join(word for word in words if word), flush=True)

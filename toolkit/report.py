@@ -1,0 +1,265 @@
+"""A run's results folder: data, tables, fields, surfaces, pictures, and one page that shows them.
+
+    run.h5          designs, histories, front and provenance (toolkit.checkpoint)
+    front.csv       a row for each point
+    designs.vtkhdf  density of every point, a step each
+    knee.vtkhdf     density and states of the knee point ("design.vtkhdf" of a single minimisation)
+    lattice.stl     a graded design as a lattice whose local porosity follows the density, or
+    solid.stl       the solid part of a 0/1 design (3D only)
+    *.png           front, designs, convergence, the part to print
+    report.html     all of it on one page, which loads nothing from elsewhere
+
+Rank 0 writes; fields are gathered and states solved on all ranks, so both functions here are
+collective and what fails on rank 0 is raised on every rank. The design is put back at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from dolfinx import fem
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from toolkit import pictures
+from toolkit.checkpoint import from_front, from_result, write_run
+from toolkit.errors import InputError, ToolkitError, agree, together
+from toolkit.export import Grid, gather_mesh, write_csv, write_vtkhdf
+from toolkit.page import Page, Printable, document
+from toolkit.surface import lattice_surface, smallest_cell, solid_surface, write_stl
+
+if TYPE_CHECKING:
+    from toolkit.density import Density
+    from toolkit.functional import Constraint, Functional
+    from toolkit.optimize import Result
+    from toolkit.pareto import Front
+
+type Array = NDArray[np.float64]
+
+GREY = 0.5  # a design whose greyness exceeds this is a graded lattice, not a blurred 0/1 design
+
+
+def write(front: Front, folder: str | Path, *, cell: float | None = None) -> Path:
+    """Write a front's results; collective.
+
+    Args:
+        front: the front.
+        folder: made if it is not there; files of earlier results in it are replaced.
+        cell: period of the lattice that a graded design is written as, in the mesh's unit of
+            length; twice the filter's radius without, so that the density varies little in it.
+
+    Returns:
+        the folder.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    over = front.over
+    page = Page(
+        _prepare(folder, over.domain.comm),
+        over,
+        from_front(front),
+        chosen=front.knee,
+        constraints=tuple(front.constraints),
+        cell=cell,
+    )
+    write_run(page.file("run.h5"), page.run, comm=over.domain.comm)
+    functionals = [*front.functionals, *(c.functional for c in front.constraints)]
+    densities = _write_fields(page, functionals, chosen_file="knee.vtkhdf")
+    write_csv(page.file("front.csv"), front, fractions=page.fractions)
+    page.marks = pictures.Marks(page.run.dominated, front.knee, getattr(front, "baseline", None))
+    _write_rest(page, densities)
+    return page.folder
+
+
+def write_result(
+    result: Result,
+    over: Density,
+    folder: str | Path,
+    *,
+    name: str = "objective",
+    functionals: Sequence[Functional] = (),
+    constraints: Sequence[Constraint] = (),
+) -> Path:
+    """Write the results of a single minimisation; collective.
+
+    Args:
+        result: what `minimize` returned.
+        over: the density that it was minimised over.
+        folder: made if it is not there.
+        name: what the objective is called.
+        functionals: functionals whose states are written with the density.
+        constraints: the constraints, to say of each whether it holds.
+
+    Returns:
+        the folder.
+
+    Raises:
+        InputError: the folder cannot be made or written.
+    """
+    page = Page(
+        _prepare(folder, over.domain.comm),
+        over,
+        from_result(result, over, name=name),
+        constraints=tuple(constraints),
+    )
+    write_run(page.file("run.h5"), page.run, comm=over.domain.comm)
+    every = [*functionals, *(c.functional for c in constraints)]
+    densities = _write_fields(page, every, chosen_file="design.vtkhdf")
+    _write_rest(page, densities)
+    return page.folder
+
+
+def _prepare(folder: str | Path, comm: MPI.Comm) -> Path:
+    """Make the folder and try to write into it; collective."""
+    folder = Path(folder)
+    error: Exception | None = None
+    if comm.rank == 0:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            probe = folder / ".probe"
+            probe.write_bytes(b"")
+            probe.unlink()
+        except OSError as failure:
+            error = InputError(
+                f"Results cannot be written to the folder {folder}: {failure}. Give another folder."
+            )
+    agree(comm, error)
+    return folder
+
+
+def _write_fields(
+    page: Page, functionals: Iterable[Functional], *, chosen_file: str
+) -> list[Array]:
+    """Write densities and the chosen point's states; the physical density of every point."""
+    over, domain = page.over, page.over.domain
+    before = over.vector
+    densities = []
+    for design in page.run.design:
+        over.update(design)
+        densities.append(_cells(over, over.physical))
+        page.fractions.append(_mean(over, densities[-1]))
+    if len(densities) > 1:
+        steps = [
+            {"density": density, "design": design}
+            for density, design in zip(densities, page.run.design, strict=True)
+        ]
+        times = [float(i + 1) for i in range(len(steps))]
+        write_vtkhdf(page.file("designs.vtkhdf"), domain, steps, times=times)
+    over.update(page.run.design[page.chosen])
+    page.grey = over.greyness() > GREY
+    fields: dict[str, Array | fem.Function] = {
+        "density": densities[page.chosen],
+        "design": page.run.design[page.chosen],
+    }
+    fields |= _states(page, functionals)
+    write_vtkhdf(page.file(chosen_file), domain, fields)
+    over.update(before)
+    return densities
+
+
+def _states(page: Page, functionals: Iterable[Functional]) -> dict[str, fem.Function]:
+    """The solved states of some functionals by name; a note for each that cannot be solved."""
+    states = {state.name: state for functional in functionals for state in functional.states}
+    solved = {}
+    for name, state in states.items():
+        try:
+            state.solve()
+        except ToolkitError as failure:
+            page.notes.append(f"The state {name} is missing from the fields: {failure}")
+        else:
+            solved[name] = state
+    return solved
+
+
+def _cells(over: Density, function: fem.Function) -> Array:
+    """Values of a cell-wise Function in mesh-file order, on every rank; collective."""
+    domain = over.domain
+    return domain.gather_cells(function.x.array[domain.cell_dofs[: len(domain.cells)]])
+
+
+def _mean(over: Density, density: Array) -> float:
+    """Mean of a density over the domain; collective."""
+    domain = over.domain
+    local = float(domain.cell_volumes @ density[domain.cells])
+    return float(domain.comm.allreduce(local)) / domain.volume
+
+
+def _write_rest(page: Page, densities: list[Array]) -> None:
+    """Surface, pictures and page; collective."""
+    domain = page.over.domain
+    if domain.dimension == 3:
+        try:
+            page.printable = _write_surface(page, densities[page.chosen])
+        except ToolkitError as failure:
+            page.notes.append(f"No surface to print was written: {failure}")
+    grid = gather_mesh(domain)
+    with together(domain.comm):
+        if grid is not None:
+            try:
+                _write_pictures(page, grid, densities)
+                text = document(page, grid)
+                (page.folder / "report.html").write_text(text, encoding="utf-8")
+            except OSError as failure:
+                raise InputError(
+                    f"The report cannot be written to {page.folder}: {failure}"
+                ) from failure
+
+
+def _write_surface(page: Page, density: Array) -> Printable:
+    """The lattice or the solid of the chosen design as STL; collective."""
+    over, domain = page.over, page.over.domain
+    if page.grey:
+        cell = page.cell or max(_default_cell(over), 1.01 * smallest_cell(domain))
+        surface, file = lattice_surface(domain, density, cell=cell), "lattice.stl"
+        words = f"gyroid sheets of period {cell:.3g} whose local volume fraction is the density"
+    else:
+        surface, file = solid_surface(domain, density), "solid.stl"
+        words = "the cells of density 0.5 and more, smoothed at equal volume"
+    write_stl(page.file(file), surface, domain)
+    if not surface.watertight:
+        page.notes.append(f"{file} is not watertight: repair it before printing.")
+    return Printable(surface, file, words)
+
+
+def _default_cell(over: Density) -> float:
+    """Twice the filter's radius; without a filter four mean cell sizes."""
+    domain = over.domain
+    return 2 * over.radius if over.radius else 4 * float(np.cbrt(domain.volume / domain.num_cells))
+
+
+def _write_pictures(page: Page, grid: Grid, densities: list[Array]) -> None:
+    """All pictures, on rank 0."""
+    run = page.run
+    if page.marks is not None:
+        pictures.front_figure(page.file("front.png"), run.objectives, run.values, page.marks)
+    names = [f"point {i + 1}" for i in range(len(densities))] if page.marks else ["objective"]
+    pictures.convergence_figure(page.file("convergence.png"), run.history, names)
+    missing = pictures.missing_renderer() if page.over.domain.dimension == 3 else None
+    if missing is not None:
+        page.notes.append(missing)
+        return
+    shown = _points_to_show(page)
+    pictures.design_figure(
+        page.file("design.png"),
+        grid,
+        [densities[i] for i in shown],
+        [page.names[i] + (" (knee)" if page.marks and i == run.knee else "") for i in shown],
+        grey=page.grey,
+    )
+    if page.printable is not None:
+        picture = Path(page.printable.file).with_suffix(".png").name
+        pictures.surface_figure(page.file(picture), page.printable.surface)
+
+
+def _points_to_show(page: Page) -> list[int]:
+    """The best point for each objective and the knee, along the first objective."""
+    if page.marks is None:
+        return [0]
+    good = np.flatnonzero(~page.run.dominated)
+    good = good if len(good) else np.arange(len(page.run.values))
+    ends = good[np.argmin(page.run.values[good], axis=0)]
+    return sorted({*map(int, ends), page.run.knee}, key=lambda i: float(page.run.values[i, 0]))
