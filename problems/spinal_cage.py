@@ -31,7 +31,7 @@ from toolkit import (
 from toolkit.geometry import spinal_cage
 
 viscosity = 4e-5  # of marrow [kPa s], 40 mPa s
-period = 1.5  # unit cell of the gyroid [mm], whose sheet wets 6.2 / period of surface per volume
+period = 3  # of the gyroid [mm]; its sheet wets 6.2 / period of surface per volume
 
 if "--fine" in sys.argv:
     domain = Domain.build(partial(spinal_cage, size=0.35))
@@ -62,6 +62,6 @@ front = pareto(
     limits={compliance: 3},
     points=9,
 )
-folder = front.write("results/spinal_cage")
+folder = front.write("results/spinal_cage", cell=period)
 if domain.comm.rank == 0:
     print(f"{front.table()}\n\nResults in {folder}")

@@ -48,6 +48,7 @@ class State(fem.Function):
         symmetric: bool = True,
         recipe: Recipe | None = None,
         near_null: Sequence[npt.NDArray[np.float64]] = (),
+        preconditioner: object | None = None,
         operator: Operator | None = None,
     ) -> None:
         """State an equation; nothing is solved yet.
@@ -60,6 +61,7 @@ class State(fem.Function):
             symmetric: Whether ∂F/∂u is symmetric.
             recipe: How to solve; a factorisation unless given.
             near_null: Modes for multigrid.
+            preconditioner: Context of a python preconditioner, if the recipe asks for one.
             operator: Another state's operator, for a further load case.
 
         Raises:
@@ -78,6 +80,7 @@ class State(fem.Function):
             recipe=recipe or Recipe.direct(definite=False),
             symmetric=symmetric,
             near_null=near_null,
+            preconditioner=preconditioner,
         )
         self.upstream = tuple(s for s in states_of(self.residual) if s is not self)
         self._load = fem.form(linear)

@@ -21,12 +21,14 @@ from ufl.core.expr import Expr
 from toolkit.conditions import prescribed, scalar_value, vector_value
 from toolkit.domain import Domain
 from toolkit.errors import InputError
+from toolkit.saddle import SaddlePoint
 from toolkit.solver import Recipe
 from toolkit.state import State
 
 __all__ = ["Flow", "stokes"]
 
 Pair = Literal["taylor-hood", "stabilised"]
+DIRECT_DOFS = {2: 400_000, 3: 20_000}  # below these a factorisation is faster
 
 
 class Flow(State):
@@ -112,8 +114,19 @@ def stokes(
             F += 20 * μ / h * ufl.dot(u, n) * ufl.dot(v, n) * ds(name_)
         return F
 
+    if space.dofmap.index_map.size_global <= DIRECT_DOFS[domain.dimension]:
+        recipe, saddle = Recipe.direct(definite=False), None
+    else:
+        recipe = Recipe.flexible()
+        held = _held_pressures(domain, space, list(openings), conditions)
+        saddle = SaddlePoint(space, viscosity=μ, drag=α, size=h, held=held, name=name)
     return Flow(
-        space, residual, name=name, conditions=conditions, recipe=Recipe.direct(definite=False)
+        space,
+        residual,
+        name=name,
+        conditions=conditions,
+        recipe=recipe,
+        preconditioner=saddle,
     )
 
 
@@ -186,6 +199,24 @@ def _check_balance(
             "in all), which an incompressible flow cannot. Balance them, or give one boundary a "
             "pressure."
         )
+
+
+def _held_pressures(
+    domain: Domain,
+    space: fem.FunctionSpace,
+    openings: Sequence[str],
+    conditions: Sequence[fem.DirichletBC],
+) -> list[npt.NDArray[np.int32]]:
+    """Dofs of the collapsed pressure space at openings, or the pinned one."""
+    pressures, parents = space.sub(1).collapse()
+    if not openings:
+        pinned = np.isin(np.asarray(parents), conditions[-1].dof_indices()[0])
+        return [np.flatnonzero(pinned).astype(np.int32)]
+    d = domain.dimension
+    return [
+        fem.locate_dofs_topological(pressures, d - 1, domain.entities(d - 1, name))
+        for name in openings
+    ]
 
 
 def _pin(space: fem.FunctionSpace) -> fem.DirichletBC:

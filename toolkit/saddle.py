@@ -1,0 +1,150 @@
+"""A preconditioner for Stokes–Brinkman flow that does not feel the drag's contrast.
+
+The matrix is [A G; Gᵀ −C] with A the viscous and drag terms, G the pressure's gradient and C the
+stabilisation. The preconditioner is its upper block triangle: p = S⁻¹ r_p, then u = A⁻¹ (r_u − G p)
+with one cycle of smoothed aggregation for A⁻¹, and for the Schur complement S = −(C + Gᵀ A⁻¹ G)
+
+    −S⁻¹ ≈ [lumped ∫ p q / (μ + 0.05 α h²) dx]⁻¹ + 0.35 [∫ ∇p·∇q / (α + ε) dx]⁻¹,
+
+the mass matrix of viscous flow plus the Laplacian of Darcy flow, after Cahouet & Chabard 1988
+(doi:10.1002/fld.1650080802); ε = 100 μ / |Ω|^(2/d) keeps the Laplacian from swamping the mass where
+there is no drag. Everything is distributed; the Krylov method must be flexible (FGMRES).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import fem, la
+from dolfinx.fem import petsc as fem_petsc
+from petsc4py import PETSc
+from ufl.core.expr import Expr
+
+from toolkit.solver import LinearSolver, Recipe
+
+__all__ = ["SaddlePoint"]
+
+CYCLE: dict[str, str | float] = {
+    "ksp_type": "preonly",
+    "pc_type": "gamg",
+    "pc_gamg_threshold": 0.02,
+    "pc_gamg_coarse_eq_limit": 200,
+    "mg_levels_ksp_type": "richardson",
+    "mg_levels_ksp_max_it": 1,
+    "mg_levels_pc_type": "sor",
+}
+
+
+class SaddlePoint:
+    """Context of a PETSc preconditioner of type python, for one mixed velocity–pressure space."""
+
+    def __init__(
+        self,
+        space: fem.FunctionSpace,
+        *,
+        viscosity: Expr,
+        drag: Expr,
+        size: fem.Function,
+        held: Sequence[npt.NDArray[np.int32]],
+        name: str,
+    ) -> None:
+        """Make the forms and blocks; nothing is assembled yet.
+
+        Args:
+            space: Velocity and pressure.
+            viscosity: μ.
+            drag: α.
+            size: Cell size h.
+            held: Local dofs of the collapsed pressure space where the pressure is prescribed.
+            name: Options prefix of the state.
+        """
+        self._name = name
+        mesh = space.mesh
+        d = mesh.geometry.dim
+        velocities, u_parents = space.sub(0).collapse()
+        pressures, p_parents = space.sub(1).collapse()
+        self._fields = [
+            _owned_indices(space, np.ravel(np.asarray(parents)), part)
+            for parents, part in ((u_parents, velocities), (p_parents, pressures))
+        ]
+        p, q = ufl.TrialFunction(pressures), ufl.TestFunction(pressures)
+        one = fem.Constant(mesh, 1.0)
+        volume = mesh.comm.allreduce(fem.assemble_scalar(fem.form(one * ufl.dx)))
+        μ, α, h = viscosity, drag, size
+        ε = 100 * μ / volume ** (2 / d)
+        self._mass_form = fem.form(q / (μ + 0.05 * α * h**2) * ufl.dx)
+        self._darcy_form = fem.form(ufl.inner(ufl.grad(p), ufl.grad(q)) / (α + ε) * ufl.dx)
+        dofs = np.unique(np.concatenate([np.zeros(0, np.int32), *held])).astype(np.int32)
+        self._conditions = [fem.dirichletbc(0.0, dofs, pressures)]
+        self._mass = fem.Function(pressures)
+        self._owned = pressures.dofmap.index_map.size_local
+        self._d = d
+        darcy = fem_petsc.create_matrix(self._darcy_form)
+        self._darcy = LinearSolver(darcy, f"{name}_schur", Recipe(CYCLE, definite=True))
+        self._velocity: LinearSolver | None = None
+        self._gradient: PETSc.Mat | None = None
+
+    def setUp(self, pc: PETSc.PC) -> None:
+        """Take the blocks of the present matrix and assemble the Schur complement's; collective."""
+        matrix, _ = pc.getOperators()
+        u, p = self._fields
+        if self._velocity is None:
+            block = matrix.createSubMatrix(u, u)
+            block.setBlockSize(self._d)
+            self._velocity = LinearSolver(block, f"{self._name}_velocity", Recipe(CYCLE, True))
+            self._gradient = matrix.createSubMatrix(u, p)
+            self._work = [block.createVecRight() for _ in range(2)]
+            self._pressure = [self._darcy.matrix.createVecRight() for _ in range(2)]
+        else:
+            matrix.createSubMatrix(u, u, self._velocity.matrix)
+            matrix.createSubMatrix(u, p, self._gradient)
+        mass = self._mass.x
+        mass.array[:] = 0.0
+        fem.assemble_vector(mass.array, self._mass_form)
+        mass.scatter_reverse(la.InsertMode.add)
+        darcy = self._darcy.matrix
+        darcy.zeroEntries()
+        fem_petsc.assemble_matrix(darcy, self._darcy_form, self._conditions)
+        darcy.assemble()
+
+    def apply(self, pc: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
+        """y = P⁻¹ x; collective."""
+        assert self._velocity is not None and self._gradient is not None
+        u, p = self._fields
+        (right, left), (residual, correction) = self._work, self._pressure
+        with _part(x, p) as r_p:
+            r_p.copy(residual)
+        self._darcy.solve(residual, correction)
+        correction.scale(-0.35)
+        correction.array[:] -= residual.array / self._mass.x.array[: self._owned]
+        with _part(x, u) as r_u:
+            self._gradient.mult(correction, right)
+            right.aypx(-1.0, r_u)
+        self._velocity.solve(right, left)
+        with _part(y, u) as y_u, _part(y, p) as y_p:
+            left.copy(y_u)
+            correction.copy(y_p)
+
+
+class _part:
+    """The entries of one field of a vector, for reading and writing."""
+
+    def __init__(self, whole: PETSc.Vec, field: PETSc.IS) -> None:
+        self._whole, self._field = whole, field
+
+    def __enter__(self) -> PETSc.Vec:
+        self._vector = self._whole.getSubVector(self._field)
+        return self._vector
+
+    def __exit__(self, *_: object) -> None:
+        self._whole.restoreSubVector(self._field, self._vector)
+
+
+def _owned_indices(
+    space: fem.FunctionSpace, parents: npt.NDArray[np.int32], part: fem.FunctionSpace
+) -> PETSc.IS:
+    """Global indices in the mixed space of the owned dofs of a field, in the field's own order."""
+    owned = part.dofmap.index_map.size_local * part.dofmap.index_map_bs
+    places = space.dofmap.index_map.local_to_global(parents[:owned].astype(np.int32))
+    return PETSc.IS().createGeneral(places.astype(PETSc.IntType), comm=space.mesh.comm)
