@@ -3,6 +3,8 @@
 The words below are all there is to know; docs/architecture.md shows how they fit together.
 """
 
+from typing import TYPE_CHECKING
+
 from toolkit import start  # first: MPI, thread counts and PETSc's options  # isort: skip
 from toolkit.adjoint import Reduced, TaylorTest, taylor_test
 from toolkit.darcy import darcy
@@ -15,10 +17,12 @@ from toolkit.material import brinkman, gibson_ashby, kozeny_carman, lame, ramp, 
 from toolkit.optimize import Result, minimize
 from toolkit.pareto import Front, pareto
 from toolkit.progress import progress
-from toolkit.report import write_result
 from toolkit.responses import p_norm, perimeter
 from toolkit.state import State
 from toolkit.stokes import Flow, stokes
+
+if TYPE_CHECKING:
+    from toolkit.report import write_result
 
 __all__ = [
     "Constraint",
@@ -56,3 +60,12 @@ __all__ = [
 ]
 
 __version__ = start.version()
+
+
+def __getattr__(name: str) -> object:
+    """Import `write_result` on first use: the libraries that draw take seconds to load."""
+    if name == "write_result":
+        from toolkit.report import write_result
+
+        return write_result
+    raise AttributeError(f"module 'toolkit' has no attribute '{name}'")

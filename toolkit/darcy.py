@@ -53,14 +53,19 @@ def darcy(
         )
     space = fem.functionspace(domain.mesh, ("Lagrange", degree))
     conditions = prescribed(domain, space, pressure, what="pressure")
-    κ = permeability if isinstance(permeability, Expr) else scalar_value(
-        domain, permeability, "permeability"
+    κ = (
+        permeability
+        if isinstance(permeability, Expr)
+        else scalar_value(domain, permeability, "permeability")
     )
     s = scalar_value(domain, source, "source")
     outward = {n: scalar_value(domain, q, f"flux on '{n}'") for n, q in (flux or {}).items()}
 
     def residual(p: Any, v: Any) -> ufl.Form:
-        F = ufl.inner(ufl.dot(κ, ufl.grad(p)) if κ.ufl_shape else κ * ufl.grad(p), ufl.grad(v)) * domain.dx
+        F = (
+            ufl.inner(ufl.dot(κ, ufl.grad(p)) if κ.ufl_shape else κ * ufl.grad(p), ufl.grad(v))
+            * domain.dx
+        )
         F -= s * v * domain.dx
         for n, q in outward.items():
             F += q * v * domain.ds(n)

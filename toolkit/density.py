@@ -17,6 +17,7 @@ and the same on every rank.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +25,7 @@ from dolfinx import fem, la, mesh
 
 from toolkit.domain import Domain
 from toolkit.errors import InputError
-from toolkit.solver import LinearSolver, Recipe, cell_matrix, wrapped
+from toolkit.solver import LinearSolver, Recipe, Wrapped, cell_matrix
 
 __all__ = ["Density"]
 
@@ -220,12 +221,12 @@ class _Helmholtz:
     def _solve(self, right: Vector, guess: Vector) -> Vector:
         self._right.x.array[self._dofs] = right
         self._left.x.array[self._dofs] = guess
-        with wrapped(self._right.x) as b, wrapped(self._left.x) as u:
+        with Wrapped(self._right.x) as b, Wrapped(self._left.x) as u:
             self._solver.solve(b, u)
         return self._left.x.array[self._dofs].copy()
 
 
-def _assemble(domain: Domain, r2: float) -> "object":
+def _assemble(domain: Domain, r2: float) -> Any:
     """The matrix V + r² T from the facets between cells; each rank fills its own rows."""
     pairs, T = _transmissibilities(domain)
     owned = len(domain.cells)

@@ -40,7 +40,12 @@ class Measure(ufl.Measure):
     """
 
     def __init__(
-        self, kind: str, domain: "Domain", codimension: int, ids: tuple[int, ...] = (), **metadata: int
+        self,
+        kind: str,
+        domain: "Domain",
+        codimension: int,
+        ids: tuple[int, ...] = (),
+        **metadata: int,
     ) -> None:
         super().__init__(
             kind,
@@ -134,9 +139,7 @@ class Domain:
         return cls._distribute(arrays, comm, str(path))
 
     @classmethod
-    def build(
-        cls, geometry: Callable[..., Any], *, comm: MPI.Comm = MPI.COMM_WORLD
-    ) -> Self:
+    def build(cls, geometry: Callable[..., Any], *, comm: MPI.Comm = MPI.COMM_WORLD) -> Self:
         """Mesh a gmsh model on rank 0 and distribute it.
 
         Args:
@@ -170,7 +173,10 @@ class Domain:
             comm: Communicator of the mesh.
         """
         d = len(lengths)
-        shapes = {2: ("quadrilateral", "triangle"), 3: ("hexahedron", "tetrahedron")}
+        shapes: dict[int, tuple[Shape, Shape]] = {
+            2: ("quadrilateral", "triangle"),
+            3: ("hexahedron", "tetrahedron"),
+        }
         if d not in shapes or len(resolution) != d:
             raise InputError(
                 f"Domain.box: lengths {tuple(lengths)} and resolution {tuple(resolution)} must "
@@ -193,7 +199,9 @@ class Domain:
             ghost_mode=mesh.GhostMode.shared_facet,
         )
         text = f"box {[float(v) for v in lengths]} {[int(v) for v in resolution]} {shape}"
-        domain = cls(box, {}, source=text, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16])
+        domain = cls(
+            box, {}, source=text, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16]
+        )
         for axis, letter in enumerate("xyz"[:d]):
             for side, at in (("min", 0.0), ("max", float(lengths[axis]))):
                 domain.name(letter + side, d - 1, _on_plane(axis, at, 1e-9 * max(lengths)))
@@ -243,9 +251,7 @@ class Domain:
             )
         return self._named[dim, name]
 
-    def name(
-        self, name: str, dim: int, where: Callable[[npt.NDArray[np.float64]], Any]
-    ) -> None:
+    def name(self, name: str, dim: int, where: Callable[[npt.NDArray[np.float64]], Any]) -> None:
         """Name a region by a predicate on coordinates; collective.
 
         Args:
@@ -324,7 +330,9 @@ class Domain:
         outer = np.isin(facets, mesh.exterior_facet_indices(self.mesh.topology))
         chosen = facets[outer if kind == "exterior_facet" else ~outer]
         if self.comm.allreduce(len(chosen)) == 0:
-            inside = "inside the domain: use dS" if kind == "exterior_facet" else "its boundary: use ds"
+            inside = (
+                "inside the domain: use dS" if kind == "exterior_facet" else "its boundary: use ds"
+            )
             raise InputError(f"'{name}' of '{self.source}' has facets only on {inside}.")
         return chosen
 

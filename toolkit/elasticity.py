@@ -6,7 +6,8 @@ gradients with smoothed aggregation, whose coarse spaces hold the rigid motions.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, overload
+from types import MappingProxyType
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,7 @@ __all__ = ["elasticity", "strain", "stress"]
 
 Load = Mapping[str, Any]
 Plane = Literal["strain", "stress"]
+NONE: Load = MappingProxyType({})
 DIRECT_DOFS = {2: 200_000, 3: 12_000}  # below these a factorisation is faster
 
 
@@ -33,50 +35,28 @@ def strain(u: Any) -> Expr:
     return ufl.sym(ufl.grad(u))
 
 
-def stress(
-    u: Any, *, modulus: float | Expr, poisson: float, plane: Plane | None = None
-) -> Expr:
+def stress(u: Any, *, modulus: float | Expr, poisson: float, plane: Plane | None = None) -> Expr:
     """σ(u), (d, d), in the units of `modulus`."""
     λ, μ = lame(modulus, poisson, plane=plane)
     ε = strain(u)
     return λ * ufl.tr(ε) * ufl.Identity(len(u)) + 2 * μ * ε
 
 
-@overload
-def elasticity(
-    domain: Domain, *, modulus: float | Expr, poisson: float, traction: Sequence[Load], **rest: Any
-) -> tuple[State, ...]: ...
-@overload
-def elasticity(
-    domain: Domain,
-    *,
-    modulus: float | Expr,
-    poisson: float,
-    displacement: Sequence[str] | Mapping[str, Any] = ...,
-    traction: Load = ...,
-    line: Load = ...,
-    point: Load = ...,
-    body: Any = ...,
-    spring: Mapping[str, Any] = ...,
-    plane: Plane | None = ...,
-    degree: int = ...,
-    name: str = ...,
-) -> State: ...
 def elasticity(
     domain: Domain,
     *,
     modulus: float | Expr,
     poisson: float,
     displacement: Sequence[str] | Mapping[str, Any] = (),
-    traction: Load | Sequence[Load] = {},
-    line: Load = {},
-    point: Load = {},
+    traction: Load | Sequence[Load] = NONE,
+    line: Load = NONE,
+    point: Load = NONE,
     body: Any = None,
-    spring: Mapping[str, Any] = {},
+    spring: Mapping[str, Any] = NONE,
     plane: Plane | None = None,
     degree: int = 1,
     name: str = "displacement",
-) -> State | tuple[State, ...]:
+) -> Any:
     """The displacement of a linear elastic solid.
 
     Args:
@@ -97,7 +77,7 @@ def elasticity(
         name: Options prefix and name in files; load cases get _1, _2, … appended.
 
     Returns:
-        The state, or one for each load case.
+        The `State`, or a tuple of one for each load case.
 
     Raises:
         InputError: Unknown names, vectors of the wrong length, supports that leave a rigid motion.
@@ -143,12 +123,14 @@ def elasticity(
     return states[0] if isinstance(traction, Mapping) else tuple(states)
 
 
-def _loads(
-    domain: Domain, line: Load, point: Load, body: Any
-) -> list[tuple[Expr, ufl.Measure]]:
+def _loads(domain: Domain, line: Load, point: Load, body: Any) -> list[tuple[Expr, ufl.Measure]]:
     """The loads that all cases have in common, with their measures."""
-    terms = [(vector_value(domain, q, f"line load on '{n}'"), domain.dl(n)) for n, q in line.items()]
-    terms += [(vector_value(domain, P, f"point load on '{n}'"), domain.dP(n)) for n, P in point.items()]
+    terms = [
+        (vector_value(domain, q, f"line load on '{n}'"), domain.dl(n)) for n, q in line.items()
+    ]
+    terms += [
+        (vector_value(domain, P, f"point load on '{n}'"), domain.dP(n)) for n, P in point.items()
+    ]
     if body is not None:
         terms.append((vector_value(domain, body, "body force"), domain.dx))
     return terms
@@ -198,7 +180,10 @@ def _check_supports(
         axes = ["x", "y", "z"][:d]
         words = [f"translation along {a}" for a in axes]
         words += ["rotation about z", "rotation about x", "rotation about y"][: len(modes) - d]
-        loose = words[int(np.abs(vectors[:, 0]).argmax())] if values[-1] > 0 else "every motion"
+        share = np.abs(vectors[:, 0])
+        turns = share[d:].max() > 1e-6  # about an axis anywhere, so with a translation in it
+        loose = words[int(d + share[d:].argmax() if turns else share.argmax())]
+        loose = loose if values[-1] > 0 else "every motion"
         raise InputError(
             f"The displacement supports leave a rigid body motion free ({loose}), so there is no "
             f"unique solution. Hold more boundaries: {', '.join(domain.names(d - 1))}."

@@ -180,7 +180,9 @@ class Functional:
             checked=self._checked,
         )
 
-    def _join(self, other: "Functional", operation: Callable[[Any, Any], Any], sign: str) -> "Functional":
+    def _join(
+        self, other: "Functional", operation: Callable[[Any, Any], Any], sign: str
+    ) -> "Functional":
         integrals = tuple(dict.fromkeys(self.integrals + other.integrals))
         mine = [integrals.index(i) for i in self.integrals]
         theirs = [integrals.index(i) for i in other.integrals]

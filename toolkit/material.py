@@ -71,9 +71,9 @@ def kozeny_carman(
     if (surface is None) == (grain is None):
         raise InputError("kozeny_carman: give either `surface` (1/length) or `grain` (length).")
     given = surface if grain is None else grain
-    if given is not None and not given > 0:
+    if given is None or not given > 0:
         raise InputError(f"kozeny_carman: surface or grain must be positive, not {given}.")
-    S = surface if grain is None else 6 * rho / grain
+    S = given if grain is None else 6 * rho / given
     return (1 - rho) ** 3 / (constant * S**2)
 
 

@@ -160,14 +160,14 @@ def _extract(model: Any, source: str) -> MeshArrays:
             f"are: {found}. Add the {_DIMENSION_WORD[top]}s to a physical group."
         )
     number, points = _nodes(model, top, source)
-    kind, every = _cells_of_top(model, top, source)
+    kind, tags, cells = _cells_of_top(model, top, source)
     named, members = {}, []
     for key, entities in groups.items():
         elements = _elements(model, key[0], entities)
         if key[0] == top:
             members.append(elements[1])
         named[key] = number[_ordered(elements[0], elements[2])]
-    cells = _tagged_once(every, members, top, source)
+    _check_all_named(tags, members, top, source)
     nodes = number[_ordered(kind, cells)]
     return MeshArrays(points, nodes, _CELLS[kind], named, _hash(points, nodes, kind, named))
 
@@ -204,8 +204,8 @@ def _nodes(
     return number, np.ascontiguousarray(points[:, :2])
 
 
-def _cells_of_top(model: Any, top: int, source: str) -> tuple[int, dict[int, Any]]:
-    """The one element type of the highest dimension, and its elements: tag → nodes, as arrays."""
+def _cells_of_top(model: Any, top: int, source: str) -> tuple[int, Any, Any]:
+    """The one element type of the highest dimension, and its elements' tags and nodes."""
     kinds, tags, nodes = model.mesh.getElements(top)
     if len(kinds) != 1 or int(kinds[0]) not in _CELLS:
         found = ", ".join(model.mesh.getElementProperties(k)[0] for k in kinds)
@@ -213,7 +213,7 @@ def _cells_of_top(model: Any, top: int, source: str) -> tuple[int, dict[int, Any
             f"The mesh '{source}' mixes or has unsupported cells: {found}. Use one shape, linear "
             "or quadratic (full): triangles, quadrangles, tetrahedra or hexahedra."
         )
-    return int(kinds[0]), {"tags": tags[0], "nodes": nodes[0].reshape(len(tags[0]), -1)}
+    return int(kinds[0]), tags[0], nodes[0].reshape(len(tags[0]), -1)
 
 
 def _elements(model: Any, dim: int, entities: list[int]) -> tuple[int, Any, Any]:
@@ -229,16 +229,15 @@ def _elements(model: Any, dim: int, entities: list[int]) -> tuple[int, Any, Any]
     return kind, np.concatenate(tags), np.concatenate(nodes)
 
 
-def _tagged_once(every: dict[int, Any], members: list[Any], top: int, source: str) -> Any:
-    """Nodes of all cells in file order, once it is sure that each belongs to some group."""
-    orphans = ~np.isin(every["tags"], np.concatenate(members))
+def _check_all_named(tags: Any, members: list[Any], top: int, source: str) -> None:
+    """Refuse cells that belong to no physical group: they would be dropped in silence."""
+    orphans = ~np.isin(tags, np.concatenate(members))
     if orphans.any():
         raise InputError(
             f"{orphans.sum()} of {len(orphans)} cells of the mesh '{source}' belong to no physical "
             f"{_DIMENSION_WORD[top]}. Add their {_DIMENSION_WORD[top]} to a physical group, or "
             "delete it."
         )
-    return every["nodes"]
 
 
 def _ordered(kind: int, nodes: Any) -> npt.NDArray[np.int64]:

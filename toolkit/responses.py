@@ -38,7 +38,9 @@ def perimeter(design: Density, *, smoothing: float = 0.01) -> Functional:
     return Functional(form, name="perimeter")
 
 
-def p_norm(integrand: Expr, domain: Domain, *, power: float = 8, region: str | None = None) -> Functional:
+def p_norm(
+    integrand: Expr, domain: Domain, *, power: float = 8, region: str | None = None
+) -> Functional:
     """(1/|Ω| ∫ fᵖ dx)^(1/p): a smooth maximum of a non-negative UFL expression f.
 
     Args:

@@ -82,23 +82,25 @@ class SaddlePoint:
         self._d = d
         darcy = fem_petsc.create_matrix(self._darcy_form)
         self._darcy = LinearSolver(darcy, f"{name}_schur", Recipe(CYCLE, definite=True))
-        self._velocity: LinearSolver | None = None
-        self._gradient: PETSc.Mat | None = None
+        self._made = False
+        self._velocity: LinearSolver  # the blocks are taken from the first assembled matrix
+        self._gradient: PETSc.Mat
 
     def setUp(self, pc: PETSc.PC) -> None:
         """Take the blocks of the present matrix and assemble the Schur complement's; collective."""
         matrix, _ = pc.getOperators()
         u, p = self._fields
-        if self._velocity is None:
+        if self._made:
+            matrix.createSubMatrix(u, u, self._velocity.matrix)
+            matrix.createSubMatrix(u, p, self._gradient)
+        else:
             block = matrix.createSubMatrix(u, u)
             block.setBlockSize(self._d)
             self._velocity = LinearSolver(block, f"{self._name}_velocity", Recipe(CYCLE, True))
             self._gradient = matrix.createSubMatrix(u, p)
             self._work = [block.createVecRight() for _ in range(2)]
             self._pressure = [self._darcy.matrix.createVecRight() for _ in range(2)]
-        else:
-            matrix.createSubMatrix(u, u, self._velocity.matrix)
-            matrix.createSubMatrix(u, p, self._gradient)
+            self._made = True
         mass = self._mass.x
         mass.array[:] = 0.0
         fem.assemble_vector(mass.array, self._mass_form)
@@ -109,25 +111,24 @@ class SaddlePoint:
         darcy.assemble()
 
     def apply(self, pc: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
-        """y = P⁻¹ x; collective."""
-        assert self._velocity is not None and self._gradient is not None
+        """Apply the preconditioner, y = P⁻¹ x; collective."""
         u, p = self._fields
         (right, left), (residual, correction) = self._work, self._pressure
-        with _part(x, p) as r_p:
+        with _Part(x, p) as r_p:
             r_p.copy(residual)
         self._darcy.solve(residual, correction)
         correction.scale(-0.35)
         correction.array[:] -= residual.array / self._mass.x.array[: self._owned]
-        with _part(x, u) as r_u:
+        with _Part(x, u) as r_u:
             self._gradient.mult(correction, right)
             right.aypx(-1.0, r_u)
         self._velocity.solve(right, left)
-        with _part(y, u) as y_u, _part(y, p) as y_p:
+        with _Part(y, u) as y_u, _Part(y, p) as y_p:
             left.copy(y_u)
             correction.copy(y_p)
 
 
-class _part:
+class _Part:
     """The entries of one field of a vector, for reading and writing."""
 
     def __init__(self, whole: PETSc.Vec, field: PETSc.IS) -> None:

@@ -21,7 +21,15 @@ from petsc4py import PETSc
 
 from toolkit.errors import SolverError
 
-__all__ = ["Fingerprint", "LinearSolver", "Operator", "Recipe", "cell_matrix", "versions", "wrapped"]
+__all__ = [
+    "Fingerprint",
+    "LinearSolver",
+    "Operator",
+    "Recipe",
+    "Wrapped",
+    "cell_matrix",
+    "versions",
+]
 
 
 class Recipe(NamedTuple):
@@ -52,8 +60,8 @@ class Recipe(NamedTuple):
             "pc_type": "gamg",
             "pc_gamg_threshold": -1,
             "pc_gamg_reuse_interpolation": 1,
-            # Symmetric Gauss–Seidel needs no estimate of eigenvalues, which a design of high contrast
-            # outgrows until Chebyshev's polynomial turns indefinite.
+            # Symmetric Gauss–Seidel needs no estimate of eigenvalues, which a design of high
+            # contrast outgrows until Chebyshev's polynomial turns indefinite.
             "mg_levels_ksp_type": "richardson",
             "mg_levels_ksp_max_it": 1,
             "mg_levels_pc_type": "sor",
@@ -122,7 +130,7 @@ class LinearSolver:
         self.name = name
         self.matrix = matrix
         self.iterations: list[int] = []
-        matrix.setOption(PETSc.Mat.Option.SPD, recipe.definite)
+        matrix.setOption(PETSc.Mat.Option.SPD, recipe.definite)  # type: ignore[arg-type]
         self._ksp = PETSc.KSP().create(matrix.comm)
         self._ksp.setOptionsPrefix(f"{name}_")
         self._ksp.setOperators(matrix)
@@ -151,12 +159,19 @@ class LinearSolver:
         try:
             (self._ksp.solveTranspose if transposed else self._ksp.solve)(b, x)
         except PETSc.Error as error:
-            raise SolverError(self._complaint(f"PETSc error {error.ierr}")) from error
+            raise self._failure("PETSc stopped") from error
         self.iterations.append(self._ksp.getIterationNumber())
-        reason = self._ksp.getConvergedReason()
+        reason: Any = self._ksp.getConvergedReason()
         if reason < 0 or not np.isfinite(x.norm()):
             x.zeroEntries()  # the next solve starts clean
-            raise SolverError(self._complaint(_REASONS.get(reason, f"reason {reason}")))
+            raise self._failure(_REASONS.get(reason, f"reason {reason}"))
+
+    def _failure(self, reason: str) -> SolverError:
+        """The error to raise; what is left of the preconditioner is dropped, to be built anew."""
+        complaint = self._complaint(reason)
+        self._ksp.reset()
+        self._ksp.setOperators(self.matrix)
+        return SolverError(complaint)
 
     def _complaint(self, reason: str) -> str:
         its, residual = self._ksp.getIterationNumber(), self._ksp.getResidualNorm()
@@ -234,8 +249,8 @@ class Operator:
         matrix.assemble()
 
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
-        """x = A⁻¹ b, ghosts included; collective."""
-        with wrapped(b) as right, wrapped(x) as left:
+        """Solve A x = b, or Aᵀ x = b, ghosts included; collective."""
+        with Wrapped(b) as right, Wrapped(x) as left:
             self.solver.solve(right, left, transposed=transposed and not self.symmetric)
         x.scatter_forward()
 
@@ -246,7 +261,7 @@ class Operator:
         return self._left.array.copy()
 
 
-class wrapped:
+class Wrapped:
     """A PETSc vector that shares a DOLFINx vector's memory for a while."""
 
     def __init__(self, x: la.Vector) -> None:
@@ -272,7 +287,7 @@ def cell_matrix(
     places = index_map.local_to_global(np.concatenate([rows, columns]).astype(np.int32))
     i, j = np.split(places.astype(PETSc.IntType), 2)
     matrix.setPreallocationCOO(i, j)
-    matrix.setValuesCOO(values)
+    matrix.setValuesCOO(values)  # type: ignore[arg-type]
     return matrix
 
 
@@ -296,9 +311,7 @@ def _configure(ksp: PETSc.KSP, prefix: str, defaults: dict[str, str | float]) ->
             del database[prefix + key]
 
 
-def _null_space(
-    matrix: PETSc.Mat, modes: Sequence[npt.NDArray[np.float64]]
-) -> PETSc.NullSpace:
+def _null_space(matrix: PETSc.Mat, modes: Sequence[npt.NDArray[np.float64]]) -> PETSc.NullSpace:
     """Orthonormal near-null space from the owned entries of its modes; collective."""
     basis: list[PETSc.Vec] = []
     for mode in modes:

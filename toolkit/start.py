@@ -51,9 +51,7 @@ def _start_fenicsx() -> None:
     """Initialise PETSc and import dolfinx, or say how to get them."""
     if importlib.util.find_spec("dolfinx_solver") is not None:
         importlib.import_module("dolfinx_solver")  # the wheel's own loader of its libraries
-    missing = [
-        name for name in ("dolfinx", "petsc4py") if importlib.util.find_spec(name) is None
-    ]
+    missing = [name for name in ("dolfinx", "petsc4py") if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(f"{' and '.join(missing)} not found. {WAYS}")
     _initialise_petsc()  # before dolfinx, which would initialise it without options

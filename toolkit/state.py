@@ -147,9 +147,7 @@ class State(fem.Function):
 
 def states_of(*forms: ufl.Form) -> list[State]:
     """The states that stand in some forms, each once."""
-    return list(
-        {c: None for form in forms for c in form.coefficients() if isinstance(c, State)}
-    )
+    return list({c: None for form in forms for c in form.coefficients() if isinstance(c, State)})
 
 
 def with_upstream(states: Iterable[State]) -> list[State]:
@@ -170,9 +168,9 @@ def check_shared_vectors(form: ufl.Form) -> None:
         for state in State._living:
             if len(f.x.array) and np.shares_memory(f.x.array, state.x.array):
                 raise InputError(
-                    f"The function '{f.name}' shares the vector of the state '{state.name}', so its "
-                    "dependency on the design would be lost. Use the state itself, or the parts "
-                    "that `state.split()` returns."
+                    f"The function '{f.name}' shares the vector of the state '{state.name}', so "
+                    "its dependency on the design would be lost. Use the state itself, or the "
+                    "parts that `state.split()` returns."
                 )
 
 
@@ -182,7 +180,7 @@ def _split(residual: ufl.Form, u: State, name: str) -> tuple[ufl.Form, ufl.Form]
         bilinear, linear = ufl.system(
             ufl.replace(residual, {u: ufl.TrialFunction(u.function_space)})
         )
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError, IndexError):
         bilinear = ufl.Form([])
     if bilinear.empty():
         raise InputError(f"The residual of the state '{name}' must be affine in it and contain it.")

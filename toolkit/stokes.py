@@ -83,7 +83,8 @@ def stokes(
     μ = scalar_value(domain, viscosity, "viscosity")
     α = scalar_value(domain, drag, "drag")
     openings = {
-        n: scalar_value(domain, value, f"pressure on '{n}'") for n, value in (pressure or {}).items()
+        n: scalar_value(domain, value, f"pressure on '{n}'")
+        for n, value in (pressure or {}).items()
     }
     _check_covered(domain, [*velocity, *openings, *slip])
     space = _space(domain, pair)
@@ -175,7 +176,9 @@ def _slip_walls(
     n, d = ufl.FacetNormal(domain.mesh), domain.dimension
     for name in names:
         area = domain.area(name)
-        across = [domain.integrate(n[i] ** 2 * domain.ds(name)) > (1 - 1e-10) * area for i in range(d)]
+        across = [
+            domain.integrate(n[i] ** 2 * domain.ds(name)) > (1 - 1e-10) * area for i in range(d)
+        ]
         if any(across):
             planes[name] = tuple(0.0 if yes else None for yes in across)
         else:
@@ -227,7 +230,9 @@ def _pin(space: fem.FunctionSpace) -> fem.DirichletBC:
     n = collapsed.dofmap.index_map.size_local
     least = min(map(tuple, points[:n].round(12)), default=(np.inf,) * 3)
     corner = np.array(min(space.mesh.comm.allgather(least)))
-    here = np.flatnonzero(np.abs(points - corner).max(axis=1) < 1e-9 * max(1.0, np.abs(corner).max()))
+    here = np.flatnonzero(
+        np.abs(points - corner).max(axis=1) < 1e-9 * max(1.0, np.abs(corner).max())
+    )
     dofs: list[npt.NDArray[np.int32]] = [
         np.asarray(parents, dtype=np.int32).ravel()[here],
         here.astype(np.int32),
