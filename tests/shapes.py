@@ -44,7 +44,9 @@ def skew_block(*, cells: int) -> None:
     edges |= {(i + 4, j + 4): geo.addLine(p[i + 4], p[j + 4]) for i, j in pairs}
     edges |= {(i, i + 4): geo.addLine(p[i], p[i + 4]) for i in range(4)}
     loops = [[edges[pair] for pair in pairs], [edges[i + 4, j + 4] for i, j in pairs]]
-    loops += [[edges[i, j], edges[j, j + 4], -edges[i + 4, j + 4], -edges[i, i + 4]] for i, j in pairs]
+    loops += [
+        [edges[i, j], edges[j, j + 4], -edges[i + 4, j + 4], -edges[i, i + 4]] for i, j in pairs
+    ]
     faces = [geo.addSurfaceFilling([geo.addCurveLoop(loop)]) for loop in loops]
     body = geo.addVolume([geo.addSurfaceLoop(faces)])
     for edge in edges.values():

@@ -65,15 +65,15 @@ def test_tensor_permeability():
 def test_prescribed_flux_and_source():
     """−κ p″ = s with p(0) = 0 and outward flux q at x = L: p = (s L − q) x/κ − s x²/(2κ)."""
     domain, κ, s, q = Domain.box((2, 1), (4, 2)), 0.5, 0.3, 0.8
-    p = darcy(
-        domain, permeability=κ, pressure={"xmin": 0}, flux={"xmax": q}, source=s, degree=2
-    )
+    p = darcy(domain, permeability=κ, pressure={"xmin": 0}, flux={"xmax": q}, source=s, degree=2)
     p.solve()
     x = ufl.SpatialCoordinate(domain.mesh)[0]
     assert norm(domain, p - ((2 * s - q) * x / κ - s * x**2 / (2 * κ))) <= 1e-12
 
 
-@pytest.mark.parametrize(("shape", "degree"), [("triangle", 1), ("quadrilateral", 1), ("triangle", 2)])
+@pytest.mark.parametrize(
+    ("shape", "degree"), [("triangle", 1), ("quadrilateral", 1), ("triangle", 2)]
+)
 def test_slopes_of_the_error(shape, degree):
     levels, errors = (8, 16, 32), []
     for n in levels:

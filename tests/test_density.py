@@ -126,7 +126,9 @@ def test_second_moment_on_a_grid_is_that_of_the_cone(cells):
     source = int(np.abs(x[:, 0] - 30.5).argmin())
     density.update(np.eye(1, density.size, source)[0])
     ρ = whole(density, density.filtered)
-    assert ρ @ (x[:, 0] - x[source, 0]) ** 2 == pytest.approx(R**2 * cone_moment(len(cells)), rel=1e-9)
+    assert ρ @ (x[:, 0] - x[source, 0]) ** 2 == pytest.approx(
+        R**2 * cone_moment(len(cells)), rel=1e-9
+    )
 
 
 def test_second_moment_on_tetrahedra_is_near_that_of_the_cone():

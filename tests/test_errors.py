@@ -245,7 +245,10 @@ RECTANGLE = {
         lambda d: elasticity(d, **SOLID, displacement={"xmin": (None, None)}),
         ["displacement on 'xmin'", "every component free"],
     ),
-    "no supports": (lambda d: elasticity(d, **SOLID), ["rigid body motion", "every motion", "xmin"]),
+    "no supports": (
+        lambda d: elasticity(d, **SOLID),
+        ["rigid body motion", "every motion", "xmin"],
+    ),
     "a roller only": (
         lambda d: elasticity(d, **SOLID, displacement={"xmin": (0, None)}),
         ["rigid body motion", "translation along y"],
@@ -363,7 +366,9 @@ def test_ds_over_an_interface_inside():
     def model() -> None:
         square(size=0.4)
         gmsh.model.mesh.clear()
-        line = gmsh.model.geo.addLine(*(gmsh.model.geo.addPoint(x, 0.5, 0, 0.4) for x in (0.2, 0.8)))
+        line = gmsh.model.geo.addLine(
+            *(gmsh.model.geo.addPoint(x, 0.5, 0, 0.4) for x in (0.2, 0.8))
+        )
         gmsh.model.geo.synchronize()
         gmsh.model.mesh.embed(1, [line], 2, 1)
         gmsh.model.addPhysicalGroup(1, [line], name="joint")

@@ -54,7 +54,7 @@ def value(x):
     return 0 * x[0]
 darcy(domain, permeability=1.0, pressure={"xmin": value}).solve()
 """,
-        (0, 1),
+        (1,),
     ),
     "a predicate": (
         """
@@ -63,7 +63,7 @@ def where(x):
     return x[0] < 1
 Domain.box((2, 1), (8, 4)).name("left", 2, where)
 """,
-        (0, 1),
+        (1,),
     ),
     "the map of a functional": (
         """
@@ -73,7 +73,7 @@ def outer(value):
 J = power.map(outer)
 minimize(J, over=design, subject_to=[volume <= 1.5], iterations=3)
 """,
-        (0, 1),
+        (1,),
     ),
     "watching": (
         """
@@ -81,7 +81,7 @@ def watch(iteration):
     fail()
 minimize(power, over=design, subject_to=[volume <= 1.5], iterations=3, watch=[watch])
 """,
-        (0, 1),
+        (1,),
     ),
     "the script between two steps": ("power.value\nfail()\npower.value\nvolume.value", (0, 1)),
 }

@@ -88,7 +88,11 @@ def test_foreign_packages_have_their_rooms(package):
 
 
 def test_laws_are_ufl_only():
-    assert {name.split(".")[0] for name in imports(ROOMS["material"])} <= {"typing", "ufl", "toolkit"}
+    assert {name.split(".")[0] for name in imports(ROOMS["material"])} <= {
+        "typing",
+        "ufl",
+        "toolkit",
+    }
 
 
 def test_geometry_stands_apart():

@@ -123,7 +123,9 @@ def test_values_and_gradients_do_not_depend_on_the_ranks(mesh, make, rtol, toler
 def test_multigrid_converges_with_voids(empty, monkeypatch):
     """A truss cut out of a block, 0/1: the iterative answer is that of a factorisation."""
     domain = Domain.box((2, 1, 1), (16, 8, 8))
-    domain.name("hole", 3, lambda x: (x[0] > 0.25 - 1e-9) & (abs(x[1] - 0.5) < 0.26) & (x[0] < 1.76))
+    domain.name(
+        "hole", 3, lambda x: (x[0] > 0.25 - 1e-9) & (abs(x[1] - 0.5) < 0.26) & (x[0] < 1.76)
+    )
     domain.name("slot", 3, lambda x: (abs(x[0] - 1) < 0.26) & (x[2] > 0.25 - 1e-9) & (x[2] < 0.76))
     design = Density(domain, radius=None, start=1.0, void=["hole", "slot"])
     E = simp(design.physical, full=1.0, empty=empty)

@@ -131,7 +131,10 @@ def test_half_a_channel_with_a_slip_wall_at_its_axis():
     """Nitsche's wall is a plane of symmetry: Poiseuille in a turned half channel, exactly."""
     angle, walls = 0.5, {"bottom": 0}
     domain = Domain.build(partial(square, size=0.3, angle=angle))
-    along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
+    along, across = (
+        np.array([np.cos(angle), np.sin(angle)]),
+        np.array([-np.sin(angle), np.cos(angle)]),
+    )
 
     def profile(x):
         y = across @ x[:2]

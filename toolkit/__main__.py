@@ -1,4 +1,4 @@
-"""The command line: `python -m toolkit convert mesh.msh`, `python -m toolkit gradients script.py`."""
+"""The command line: `python -m toolkit convert x.msh`, `python -m toolkit gradients x.py`."""
 
 import argparse
 import runpy

@@ -3,7 +3,7 @@
 The filter solves ρ̃ − r² Δρ̃ = x with zero flux on the boundary by cell-centred finite volumes with
 two-point fluxes,
 
-    V_c ρ̃_c + r² Σ_f T_f (ρ̃_c − ρ̃_n) = V_c x_c,     T_f = A_f·d / |d|²,  d from centroid to centroid.
+    V_c ρ̃_c + r² Σ_f T_f (ρ̃_c − ρ̃_n) = V_c x_c,    T_f = A_f·d / |d|²,    d between centroids.
 
 T_f > 0 on every mesh of convex cells, so the matrix is an M-matrix: ρ̃ stays within the bounds of x
 without clipping, and ∫ρ̃ = ∫x. It is symmetric, so the transpose is V A⁻¹. By the divergence theorem

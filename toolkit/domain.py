@@ -34,8 +34,8 @@ _WORD = {0: "point", 1: "curve", 2: "surface", 3: "volume"}
 class Measure(ufl.Measure):
     """A UFL measure that is called with names: `ds("head")`, `dx("cage", "screw")`.
 
-    On quadrilaterals and hexahedra UFL's choice of quadrature counts the map's Jacobian too; ours is
-    exact for the integrand on parallelepipeds, the usual full integration (8 points for the
+    On quadrilaterals and hexahedra UFL's choice of quadrature counts the map's Jacobian too; ours
+    is exact for the integrand on parallelepipeds, the usual full integration (8 points for the
     stiffness of a trilinear hexahedron). `dx(degree=4)` asks for another.
     """
 
@@ -247,7 +247,8 @@ class Domain:
             others = [_WORD[k] for k, n in self._named if n == name]
             hint = f" There is a {others[0]} of that name." if others else ""
             raise InputError(
-                f"The mesh '{self.source}' has no {_WORD[dim]} named '{name}'. It has: {known}.{hint}"
+                f"The mesh '{self.source}' has no {_WORD[dim]} named '{name}'. "
+                f"It has: {known}.{hint}"
             )
         return self._named[dim, name]
 

@@ -68,15 +68,16 @@ def _stop_all_ranks(
 ) -> None:
     """Print an uncaught error once and end every rank, so that none is left waiting."""
     rank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
-    time.sleep(0.5 if rank else 0.0)  # when all ranks raise, rank 0 speaks and ends the others
+    time.sleep(1.0 if rank else 0.0)  # when all ranks raise, rank 0 speaks and ends the others
     if issubclass(kind, ToolkitError) and "TOOLKIT_TRACEBACK" not in os.environ:
-        print(f"\n{kind.__name__}: {error}", file=sys.stderr)
+        text = f"{kind.__name__}: {error}\n"
     else:
         where = f" on rank {rank} of {size}" if size > 1 else ""
-        print(f"\nUncaught exception{where}:", file=sys.stderr)
-        traceback.print_exception(kind, error, trace)
-    sys.stderr.flush()
+        lines = traceback.format_exception(kind, error, trace)
+        text = f"Uncaught exception{where}:\n{''.join(lines)}"
+    print(f"\n{text}", file=sys.stderr, end="", flush=True)
     if size > 1:
+        time.sleep(0.3)  # until the launcher has passed the text on, which it drops when aborted
         MPI.COMM_WORLD.Abort(1)
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
-from toolkit.errors import EvaluationError, InputError
+from toolkit.errors import EvaluationError, InputError, together
 from toolkit.state import State, check_shared_vectors, states_of, with_upstream
 
 __all__ = ["Constraint", "Functional"]
@@ -36,6 +36,7 @@ class Integral:
             raise InputError("A functional's integral must not contain test or trial functions.")
         check_shared_vectors(form)
         self.form = form
+        self.comm = form.ufl_domain().ufl_cargo().comm
 
     @cached_property
     def _compiled(self) -> fem.Form:
@@ -126,10 +127,11 @@ class Functional:
         values = np.array([i.value() for i in self.integrals])
         if not np.isfinite(values).all():
             raise EvaluationError(f"'{self.name}' has an integral that is not a number: {values}.")
-        slopes = np.array([_complex_step(self._outer, values, k) for k in range(len(values))])
-        if not self._checked:
-            self._compare_with_difference(values, slopes)
-            self._checked = True
+        with together(self.integrals[0].comm):
+            slopes = np.array([_complex_step(self._outer, values, k) for k in range(len(values))])
+            if not self._checked:
+                self._compare_with_difference(values, slopes)
+                self._checked = True
         return slopes
 
     def map(self, function: Callable[[Any], Any], *, name: str | None = None) -> "Functional":
@@ -145,8 +147,9 @@ class Functional:
         return new
 
     def _of(self, values: list[float]) -> Any:
-        value = self._outer(np.array(values))
-        return value if np.ndim(value) else float(value)
+        with together(self.integrals[0].comm):
+            value = self._outer(np.array(values))
+            return value if np.ndim(value) else float(value)
 
     def _compare_with_difference(self, values: Any, slopes: Any) -> None:
         """Refuse an outer function whose complex step disagrees with a central difference."""

@@ -23,7 +23,7 @@ Every rank computes the same front.
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -81,8 +81,8 @@ class Front:
         functionals: (k,) the objectives.
         constraints: the user's constraints.
         seconds: wall time.
-        baseline: (n, k) objectives of designs to compare with, such as uniform ones, which the
-            report draws beside the front; `dataclasses.replace(front, baseline=...)` adds them.
+        baseline: (n, k) objectives of designs to compare with, which the report draws beside the
+            front; `against` adds them.
     """
 
     objectives: tuple[str, ...]
@@ -103,6 +103,38 @@ class Front:
         """(points, k) objectives."""
         return np.array([point.values for point in self.points])
 
+    def against(self, designs: Iterable[float | Array]) -> "Front":
+        """The same front beside other designs, for example uniform ones; collective.
+
+        Args:
+            designs: numbers for uniform designs, or vectors (cells,).
+
+        Raises:
+            InputError: a design outside the density's bounds.
+        """
+        over, free, values = self.over, self.over.free, []
+        before = over.vector
+        for design in designs:
+            x = np.where(free, design, before)
+            if not np.all((x >= over.lower) & (x <= over.upper)):
+                raise InputError(
+                    f"A design to compare with lies outside the bounds: {np.min(x):g} to "
+                    f"{np.max(x):g}, where {over.lower.min():g} to {over.upper.max():g} may be."
+                )
+            over.update(x)
+            values.append([float(functional) for functional in self.functionals])
+        over.update(before)
+        return replace(self, baseline=np.array(values))
+
+    @property
+    def gain(self) -> float:
+        """Hypervolume over that of the baseline; infinite if no baseline reaches the reference."""
+        if self.baseline is None:
+            raise InputError("This front has no baseline to compare with: use front.against(...).")
+        below = self.baseline[np.all(self.baseline < self.reference, axis=1)]
+        other = float(moocore.hypervolume(below, ref=self.reference)) if len(below) else 0.0
+        return self.hypervolume / other if other > 0 else float("inf")
+
     def table(self) -> str:
         """The front in plain text, one point a line."""
         widths = [max(12, len(name)) for name in self.objectives]
@@ -121,6 +153,8 @@ class Front:
             f"hypervolume {self.hypervolume:.5g} up to ({reference}), "
             f"{total} evaluations, {self.seconds:.0f} s"
         )
+        if self.baseline is not None:
+            lines.append(f"{self.gain:.3g} times the hypervolume of the designs compared with")
         return "\n".join(lines)
 
     def _remarks(self, k: int) -> list[str]:

@@ -193,19 +193,25 @@ def design_figure(
         grid: the whole mesh.
         densities: density of each cell of each design, in mesh-file order.
         titles: a title for each design.
-        grey: in 3D, draw the density on a cut-away domain, else the solid cells alone.
+        grey: in 3D, draw the density on the domain with a quarter cut away, and below it cut in
+            half across its shortest axis; else the solid cells alone.
     """
     flat = grid.shape in ("triangle", "quadrilateral")
-    figure = Figure(figsize=(4.2 * len(densities), 4.0 if not flat else _height(grid)))
     low, high = _limits(densities)
+    kept = [None] if flat else _sections(grid) if grey else [None]
+    height = _height(grid) if flat else 2.6 * len(kept)
+    figure = Figure(figsize=(4.2 * len(densities), height))
     for i, (density, title) in enumerate(zip(densities, titles, strict=True)):
-        axes = figure.add_subplot(1, len(densities), i + 1)
-        if flat:
-            _plane_design(axes, grid, density, (low, high))
-        else:
-            axes.imshow(_cropped(_space_design(grid, density, grey=grey, limits=(low, high))))
-        axes.set_axis_off()
-        axes.set_title(title, fontsize=10, color=INK)
+        for row, section in enumerate(kept):
+            axes = figure.add_subplot(len(kept), len(densities), row * len(densities) + i + 1)
+            if flat:
+                _plane_design(axes, grid, density, (low, high))
+            else:
+                cells = density >= 0.5 if section is None else section
+                axes.imshow(_cropped(_space_design(grid, density, cells, (low, high))))
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(title, fontsize=10, color=INK)
     figure.colorbar(
         ScalarMappable(Normalize(low, high), INKED if flat else COLOURS),
         ax=figure.axes,
@@ -248,17 +254,23 @@ def _plane_design(axes: Axes, grid: Grid, density: Array, limits: tuple[float, f
     axes.set_aspect("equal")
 
 
+def _sections(grid: Grid) -> list[NDArray[np.bool_]]:
+    """The cells left when a quarter is cut away, and when half is, across the shortest axis."""
+    low, high = grid.points.min(axis=0), grid.points.max(axis=0)
+    centres, middle = grid.points[grid.cells].mean(axis=1), 0.5 * (low + high)
+    axis = int(np.argmin(high - low))
+    quarter = (centres[:, 0] > middle[0]) & (centres[:, 1] < middle[1])
+    return [~quarter, centres[:, axis] <= middle[axis]]
+
+
 def _space_design(
-    grid: Grid, density: Array, *, grey: bool, limits: tuple[float, float]
+    grid: Grid, density: Array, cells: NDArray[np.bool_], limits: tuple[float, float]
 ) -> NDArray[np.uint8]:
-    """A view of a 3D design from its front, above and right."""
+    """A view of some cells of a 3D design from its front, above and right."""
     mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
     mesh.cell_data["density"] = density
     outline = mesh.extract_surface(algorithm="dataset_surface").extract_feature_edges(40.0)
-    middle = 0.5 * (grid.points.min(axis=0) + grid.points.max(axis=0))
-    centres = grid.points[grid.cells].mean(axis=1)
-    cut = (centres[:, 0] > middle[0]) & (centres[:, 1] < middle[1])
-    kept = mesh.extract_cells(np.flatnonzero(~cut if grey else density >= 0.5))
+    kept = mesh.extract_cells(np.flatnonzero(cells))
     plotter = _plotter()
     plotter.add_mesh(outline, color=GREY, line_width=1.5)
     if kept.n_cells:
@@ -267,7 +279,7 @@ def _space_design(
             scalars="density",
             clim=limits,
             cmap=COLOURS,
-            show_edges=grey,
+            show_edges=not np.array_equal(cells, density >= 0.5),
             edge_color="#30404a",
             edge_opacity=0.15,
             show_scalar_bar=False,

@@ -180,9 +180,9 @@ def _split(residual: ufl.Form, u: State, name: str) -> tuple[ufl.Form, ufl.Form]
         bilinear, linear = ufl.system(
             ufl.replace(residual, {u: ufl.TrialFunction(u.function_space)})
         )
-    except (ValueError, RuntimeError, IndexError):
+    except (ValueError, RuntimeError):
         bilinear = ufl.Form([])
-    if bilinear.empty():
+    if len(bilinear.arguments()) != 2:
         raise InputError(f"The residual of the state '{name}' must be affine in it and contain it.")
     if linear.empty():
         zero = fem.Constant(u.function_space.mesh, np.zeros(u.test.ufl_shape))

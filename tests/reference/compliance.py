@@ -29,9 +29,14 @@ class Grid:
     fixed: Array  # bool, nodes × d
     load: Array  # nodes × d
     volume: float
-    filtered: Callable[[Array], Array]  # symmetric map of cell values
+    filtered: Callable[[Array], Array]  # linear map of cell values
+    transposed: Callable[[Array], Array] | None = None  # itself where it is symmetric
     poisson: float = 0.3
     empty: float = 1e-9
+
+    def pulled(self, dual: Array) -> Array:
+        """Transpose of the filter."""
+        return (self.transposed or self.filtered)(dual)
 
     @cached_property
     def free(self) -> Array:
@@ -70,7 +75,7 @@ class Grid:
             u = self._multigrid(K, f)
         ue = u[self.dofs]
         energy = np.einsum("ci,ij,cj->c", ue, self.unit, ue)
-        return float(f @ u), self.filtered(-3 * ρ**2 * (1 - self.empty) * energy)
+        return float(f @ u), self.pulled(-3 * ρ**2 * (1 - self.empty) * energy)
 
     def _multigrid(self, K: sp.csr_matrix, f: Array) -> Array:
         """CG with V(2,2) cycles of damped Jacobi; Galerkin coarse matrices."""
@@ -147,8 +152,8 @@ def helmholtz(cells: tuple[int, ...], h: float, r2: float) -> Callable[[Array], 
     return lambda x: factor.solve(x)
 
 
-def cone(cells: tuple[int, ...], radius: float) -> tuple[sp.csr_matrix, Array]:
-    """top88's weights max(0, R − distance) in cells, and their row sums."""
+def cone(cells: tuple[int, ...], radius: float) -> sp.csr_matrix:
+    """top88's density filter: weights max(0, R − distance) in cells, divided by their row sums."""
     places = np.array(list(np.ndindex(*cells)))
     reach = int(np.ceil(radius)) - 1
     rows, columns, weights = [], [], []
@@ -160,8 +165,10 @@ def cone(cells: tuple[int, ...], radius: float) -> tuple[sp.csr_matrix, Array]:
             rows.append(np.flatnonzero(inside))
             columns.append(np.ravel_multi_index(tuple(to[inside].T), cells))
             weights.append(np.full(inside.sum(), weight))
-    H = sp.coo_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))))
-    return H.tocsr(), np.asarray(H.sum(axis=1)).ravel()
+    H = sp.coo_matrix(
+        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
+    )
+    return (sp.diags(1 / np.asarray(H.sum(axis=1)).ravel()) @ H).tocsr()
 
 
 def second_moment(response: Array, h: float, axis: int) -> float:
@@ -176,7 +183,7 @@ def optimality_criteria(
 ) -> tuple[Array, list[float]]:
     """top88's loop: the last design and the compliances of the designs before each update."""
     x = np.full(int(np.prod(grid.cells)), grid.volume)
-    dv, history = grid.filtered(np.ones_like(x)), []
+    dv, history = grid.pulled(np.ones_like(x)), []
     for _ in range(iterations):
         c, dc = grid.compliance(x)
         history.append(c)
@@ -200,17 +207,21 @@ def mma(grid: Grid, iterations: int) -> tuple[Array, list[float]]:
     n = int(np.prod(grid.cells))
     start = np.full(n, grid.volume)
     scale = n / grid.compliance(start)[0]
-    dv = grid.filtered(np.ones(n)) / n
+    dv = grid.pulled(np.ones(n)) / n
     accepted: list[tuple[float, Array]] = []
+    since = 0  # trial points since the last accepted one; many mean that only round-off is left
     opt = nlopt.opt(nlopt.LD_MMA, n)
 
     def objective(x: Array, gradient: Array) -> float:
+        nonlocal since
         c, dc = grid.compliance(x)
+        since += 1
         if gradient.size:
             gradient[:] = scale * dc
             accepted.append((c, x.copy()))
-            if len(accepted) > iterations:
-                opt.force_stop()
+            since = 0
+        if len(accepted) > iterations or since > 12:
+            opt.force_stop()
         return scale * c
 
     def volume(x: Array, gradient: Array) -> float:
