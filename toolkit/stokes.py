@@ -4,7 +4,8 @@ Weakly ∫μ ∇u:∇v + α u·v − p ∇·v − q ∇·u dx = ∫f·v dx − �
 μ ∂u/∂n − p n = −p̄ n leaves a parallel outflow undisturbed. Two pairs of elements: Taylor–Hood, and
 equal order stabilised by −∫τ ∇p·∇q dx (Brezzi & Pitkäranta 1984, doi:10.1007/978-3-663-14169-3_2)
 with τ = h² / (12 μ + 4 α h²), which vanishes in the solid. The system is symmetric for both, and
-with Taylor–Hood dissipation is self-adjoint. Reference for the drag: Borrvall & Petersson 2003, doi:10.1002/fld.426.
+with Taylor–Hood dissipation is self-adjoint. The drag is that of Borrvall & Petersson 2003,
+doi:10.1002/fld.426.
 """
 
 from collections.abc import Mapping, Sequence
