@@ -54,17 +54,17 @@ def prescribed(
     values: Sequence[str] | Mapping[str, Any],
     *,
     what: str,
-    parent: fem.FunctionSpace | None = None,
 ) -> list[fem.DirichletBC]:
     """Dirichlet conditions from names (zero) or name → value; collective.
 
     Args:
         domain: Holds the names.
-        space: Scalar or vector space whose dofs are prescribed.
+        space: Scalar or vector space, maybe a part of a mixed one, whose dofs are prescribed.
         values: Names of boundaries held at zero, or name → number, vector (None leaves a
             component free), UFL without states or design, or function of coordinates (3, n).
         what: What is prescribed, for messages.
-        parent: The mixed space that `space` is a sub-space of (collapsed by the caller's leave).
+
+    Where two named parts meet, the later one holds.
     """
     if isinstance(values, str):
         raise InputError(f"{what} takes a list of names: ['{values}'].")
