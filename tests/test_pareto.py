@@ -255,3 +255,20 @@ def test_table_and_takeover(monkeypatch):
     with pytest.raises(SystemExit):
         spheres()
     assert [f.name for f in told[0][0]] == ["f", "g"]
+
+
+def test_against_other_designs():
+    front = spheres()
+    knee = front.over.vector.copy()
+    middle = np.array([0.5, 0.5, 0.0, 0.0])
+    beside = front.against([0.0, middle])
+    # x = 0 has f = g = 1, the middle f = g = 1/2; the reference is (2.2, 2.2).
+    np.testing.assert_allclose(beside.baseline, [[1, 1], [0.5, 0.5]], atol=1e-12)
+    width = front.reference - 0.5
+    assert beside.gain == pytest.approx(front.hypervolume / width.prod(), rel=1e-12)
+    assert beside.gain > 1 and f"{beside.gain:.3g} times" in beside.table()
+    np.testing.assert_array_equal(front.over.vector, knee)
+    with pytest.raises(InputError, match=r"outside the bounds.*-3"):
+        front.against([-3.0])
+    with pytest.raises(InputError, match="against"):
+        _ = front.gain
