@@ -46,7 +46,9 @@ result = minimize(
     sharpen=[0],
     iterations=options.iterations,
 )
-folder = write_result(result, design, "results/cantilever", name="compliance", functionals=[compliance])
+folder = write_result(
+    result, design, "results/cantilever", name="compliance", functionals=[compliance]
+)
 if domain.comm.rank == 0:
     print(
         f"compliance {result.history.objective[0]:.6f} at the start, {result.objective:.6f} after "

@@ -56,6 +56,8 @@ for q in (0.01, 0.1):
         iterations=options.iterations,
     )
 
-folder = write_result(result, design, "results/double_pipe", name="power", functionals=[dissipation])
+folder = write_result(
+    result, design, "results/double_pipe", name="power", functionals=[dissipation]
+)
 if domain.comm.rank == 0:
     print(f"power {result.objective:.4f}: {result.message}\n\nResults in {folder}")

@@ -40,7 +40,7 @@ n, μ = options.resolution, 1.0
 
 
 def window(height):
-    """Unit flow along x through a square of side 1/2 about y = 1/2 and the height, zero around it."""
+    """Flow along x through a square of side 1/2 about y = 1/2 and the height, zero around it."""
 
     def bump(s):
         return np.maximum(0, 1 - (4 * s) ** 2)
@@ -58,10 +58,11 @@ E = simp(ρ, full=1, empty=1e-6)
 t = as_vector((0, 0, -1))
 
 u = elasticity(domain, modulus=E, poisson=0.3, displacement=["zmin"], traction={"zmax": t})
+walls = ["ymin", "ymax", "zmin", "zmax"]
 flow = stokes(
     domain,
     viscosity=μ,
-    velocity={"xmin": window(0.25), "xmax": window(0.75)} | dict.fromkeys(["ymin", "ymax", "zmin", "zmax"], 0),
+    velocity={"xmin": window(0.25), "xmax": window(0.75)} | dict.fromkeys(walls, 0),
     drag=α,
     pair="stabilised",
 )
@@ -82,4 +83,6 @@ folder = write_result(
     result, design, "results/stiff_channel", name="compliance", functionals=[compliance, power]
 )
 if domain.comm.rank == 0:
-    print(f"compliance {result.objective:.4f}, power {result.constraints}: {result.message}\n\nResults in {folder}")
+    for name, value in {"compliance": result.objective, **result.constraints}.items():
+        print(f"{name}: {value:.4f}")
+    print(f"{result.message}\n\nResults in {folder}")

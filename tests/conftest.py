@@ -3,9 +3,11 @@
 PETSc reads the command line when toolkit is imported, so the import here hides pytest's own words
 from it (PETSC_OPTIONS still works). After each phase of a test the ranks agree on its outcome, as
 a rank that went on alone would wait for ever in its next collective call. PETSc objects are
-destroyed collectively, hence the collection of garbage at one place on all ranks.
+destroyed collectively, hence the collection of garbage at one place on all ranks: petsc4py keeps
+what Python has dropped until `garbage_cleanup` of its communicator, and MPICH has 2048 of those.
 """
 
+import functools
 import gc
 import sys
 import time
@@ -17,10 +19,13 @@ import pytest
 from mpi4py import MPI
 
 with patch.object(sys, "argv", sys.argv[:1]):
-    import toolkit  # noqa: F401
+    from toolkit import Domain
+
+from petsc4py import PETSc
 
 PATIENCE = 60.0  # seconds that a failed rank waits for the others, which it may have left stuck
 COMM = MPI.COMM_WORLD.Dup()
+DOMAINS: list[Domain] = []  # those made since the last clean-up, in the same order on all ranks
 
 
 @pytest.fixture
@@ -41,9 +46,36 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"{item.nodeid}: {call.when} failed on rank(s) {failed}"
     if call.when == "teardown":
-        gc.collect()
-        COMM.barrier()
+        _clean_up()
     return report
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _remember_domains() -> Iterator[None]:
+    made = Domain.__init__
+
+    @functools.wraps(made)
+    def remember(self: Domain, *args: object, **options: object) -> None:
+        made(self, *args, **options)
+        DOMAINS.append(self)
+
+    with patch.object(Domain, "__init__", remember):
+        yield
+
+
+def _clean_up() -> None:
+    """Destroy what the test has left, at the same time on all ranks; collective."""
+    for method in gc.get_objects() if (3, 13) <= sys.version_info < (3, 13, 2) else ():
+        # These releases keep every object that ever called such a method: UFL's traversers, and
+        # with them forms, functions and meshes.
+        if type(method) is functools.singledispatchmethod:
+            method._method_cache.clear()
+    gc.collect()
+    for domain in DOMAINS:
+        PETSc.garbage_cleanup(domain.comm)
+    DOMAINS.clear()
+    gc.collect()
+    COMM.barrier()
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:

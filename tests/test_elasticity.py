@@ -271,7 +271,7 @@ def test_laminate():
 
 
 def test_stress_concentration_of_kirsch():
-    """Three times the tension at a small hole; 3.03 for a hole of a tenth of the width (Howland)."""
+    """Three times the tension at a small hole, 3.03 for one of a tenth of the width (Howland)."""
     domain = Domain.read(MESHES / "plate_with_hole.msh")
     law = {"modulus": 1000.0, "poisson": 0.3, "plane": "stress"}
     u = elasticity(

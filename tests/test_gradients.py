@@ -153,7 +153,7 @@ def of_coupled(design: Density, law: Callable) -> Cases:
         "work": Case(work, 1),
         "displacement": Case(Functional(u[1] * domain.ds("xmax")), 2),
         "pressure alone": Case(Functional(p**2 * domain.dx), 1),
-        "mixed": Case((work / Functional(p * domain.ds("ymax"))).map(np.sqrt), 2),
+        "mixed": Case((work / Functional(p * domain.ds("ymax"))).map(np.sqrt), 1),
     }
 
 

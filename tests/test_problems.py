@@ -1,6 +1,5 @@
 """Each problem script runs as it stands, on one rank and on two, small and short."""
 
-import os
 import re
 import subprocess
 import sys
@@ -28,7 +27,6 @@ def run(name: str, ranks: int, folder: Path) -> str:
     done = subprocess.run(
         command,
         cwd=folder,
-        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)])},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -12,7 +12,7 @@ from toolkit.domain import Domain
 from toolkit.errors import InputError
 from toolkit.state import State
 
-__all__ = ["prescribed", "scalar_value", "vector_value"]
+__all__ = ["check_degree", "positive_value", "prescribed", "scalar_value", "vector_value"]
 
 
 def vector_value(domain: Domain, value: Any, what: str, *, fill: bool = False) -> Expr:
@@ -46,6 +46,19 @@ def scalar_value(domain: Domain, value: Any, what: str) -> Expr:
     if not isinstance(value, int | float | np.number):
         raise InputError(f"The {what} must be a number or UFL, not {value!r}.")
     return _constant(domain, float(value), what)
+
+
+def positive_value(domain: Domain, value: Any, what: str) -> Expr:
+    """A scalar as UFL, positive if it is a number, or an error that names `what`."""
+    if isinstance(value, int | float | np.number) and not value > 0:
+        raise InputError(f"The {what} must be positive, not {value}.")
+    return scalar_value(domain, value, what)
+
+
+def check_degree(degree: int, what: str) -> None:
+    """Refuse a polynomial degree that is no whole number from 1."""
+    if not isinstance(degree, int) or degree < 1:
+        raise InputError(f"{what}: degree = {degree!r} must be a whole number from 1.")
 
 
 def prescribed(
@@ -128,7 +141,10 @@ def _interpolated(domain: Domain, space: fem.FunctionSpace, value: Any, what: st
         function.interpolate(value)
     else:
         shape = space.value_shape
-        number = np.asarray(value, dtype=float)
+        try:
+            number = np.asarray(value, dtype=float)
+        except (TypeError, ValueError):
+            number = np.array(np.nan)
         if number.ndim == 0 and (number == 0 or not shape):
             number = np.full(shape, float(number))
         if number.shape != shape or not np.isfinite(number).all():

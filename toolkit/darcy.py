@@ -11,7 +11,7 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
-from toolkit.conditions import prescribed, scalar_value
+from toolkit.conditions import check_degree, positive_value, prescribed, scalar_value
 from toolkit.domain import Domain
 from toolkit.errors import InputError
 from toolkit.solver import Recipe
@@ -51,12 +51,13 @@ def darcy(
             f"darcy: no boundary has a prescribed pressure, so it has no level. Give one of "
             f"{', '.join(domain.names(domain.dimension - 1))}."
         )
+    check_degree(degree, "darcy")
     space = fem.functionspace(domain.mesh, ("Lagrange", degree))
     conditions = prescribed(domain, space, pressure, what="pressure")
     κ = (
         permeability
         if isinstance(permeability, Expr)
-        else scalar_value(domain, permeability, "permeability")
+        else positive_value(domain, permeability, "permeability")
     )
     s = scalar_value(domain, source, "source")
     outward = {n: scalar_value(domain, q, f"flux on '{n}'") for n, q in (flux or {}).items()}

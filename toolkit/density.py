@@ -186,7 +186,10 @@ class Density:
         return prescribed
 
     def _start(self, start: float | Vector) -> Vector:
-        x = np.full(self.size, float(start)) if np.ndim(start) == 0 else np.array(start, float)
+        try:
+            x = np.full(self.size, float(start)) if np.ndim(start) == 0 else np.array(start, float)
+        except (TypeError, ValueError):
+            raise InputError(f"start = {start!r} is not a number or a vector of them.") from None
         if x.shape != (self.size,):
             raise InputError(
                 f"start has shape {x.shape}; give one number or one a cell, ({self.size},)."
@@ -283,10 +286,14 @@ def _tanh_slope(ρ: Vector, β: float, η: float) -> Vector:
     return β / np.cosh(β * (ρ - η)) ** 2 / (np.tanh(β * η) + np.tanh(β * (1 - η)))
 
 
-def _check(radius: float | None, bounds: tuple[float, float], threshold: float) -> None:
-    if radius is not None and not (np.isfinite(radius) and radius > 0):
-        raise InputError(f"radius = {radius} must be positive; use radius=None for no filter.")
-    if len(bounds) != 2 or not 0 <= bounds[0] < bounds[1] <= 1:
-        raise InputError(f"bounds = {bounds} must satisfy 0 <= lower < upper <= 1.")
-    if not 0 < threshold < 1:
+def _check(radius: Any, bounds: Any, threshold: Any) -> None:
+    def number(value: Any) -> bool:
+        return isinstance(value, int | float | np.number) and bool(np.isfinite(value))
+
+    if radius is not None and not (number(radius) and radius > 0):
+        raise InputError(f"radius = {radius!r} must be positive; use radius=None for no filter.")
+    pair = isinstance(bounds, tuple | list) and len(bounds) == 2 and all(map(number, bounds))
+    if not pair or not 0 <= bounds[0] < bounds[1] <= 1:
+        raise InputError(f"bounds = {bounds} must be two numbers, 0 <= lower < upper <= 1.")
+    if not (number(threshold) and 0 < threshold < 1):
         raise InputError(f"threshold = {threshold} must lie between 0 and 1.")

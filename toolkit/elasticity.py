@@ -15,7 +15,7 @@ import ufl
 from dolfinx import fem
 from ufl.core.expr import Expr
 
-from toolkit.conditions import prescribed, vector_value
+from toolkit.conditions import check_degree, prescribed, vector_value
 from toolkit.domain import Domain
 from toolkit.errors import InputError
 from toolkit.material import lame
@@ -83,6 +83,7 @@ def elasticity(
         InputError: Unknown names, vectors of the wrong length, supports that leave a rigid motion.
     """
     d = domain.dimension
+    check_degree(degree, "elasticity")
     if plane is not None and d == 3:
         raise InputError(f"plane='{plane}' is for 2D meshes; '{domain.source}' is 3D.")
     cases = [traction] if isinstance(traction, Mapping) else list(traction)

@@ -51,7 +51,7 @@ class Integral:
 class Functional:
     """A scalar or tensor that depends smoothly on integrals of states and design.
 
-    `+ − * /` with numbers and functionals, and `map`, make new ones; `<=` and `>=` a number make
+    `+ − * / **` with numbers and functionals, and `map`, make new ones; `<=` and `>=` a number make
     a `Constraint`.
 
     Attributes:
@@ -223,6 +223,9 @@ class Functional:
 
     def __rtruediv__(self, other: Any) -> "Functional":
         return self._combine(other, lambda a, b: b / a, "⁻¹ ·")
+
+    def __pow__(self, power: float) -> "Functional":
+        return self._combine(power, lambda a, b: a**b, "^")
 
     def __neg__(self) -> "Functional":
         outer = self._outer

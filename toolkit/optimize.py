@@ -192,12 +192,16 @@ def solve(
     watch: Iterable[Watcher],
     checkpoint: Recorder | None = None,
     label: str = "",
+    reduced: dict[Functional, Reduced] | None = None,
 ) -> Result:
-    """Minimise a goal, stage by stage; what `minimize` and `pareto` share. Collective."""
+    """Minimise a goal, stage by stage; what `minimize` and `pareto` share. Collective.
+
+    `reduced` keeps what was derived and compiled for each functional from one call to the next.
+    """
     began = time.perf_counter()
     _check_settings(over, iterations, optimizer, tolerance)
     watchers = tuple(watch) + ((checkpoint.record,) if checkpoint is not None else ())
-    run = _Run(goal, over, constraints, watchers, label)
+    run = _Run(goal, over, constraints, watchers, label, {} if reduced is None else reduced)
     ending = _Ending("converged", "")
     for beta in tuple(sharpen) or (over.beta,):
         over.sharpen(beta)
@@ -274,15 +278,12 @@ class _Best(NamedTuple):
 class _Evaluator:
     """Values and gradients of the functionals at a design, cached at the last one; collective."""
 
-    functionals: tuple[Functional, ...]
+    reduced: list[Reduced]
     over: Density
     count: int = 0
     design: Array | None = None
     values: Array = field(default_factory=lambda: np.empty(0))
     slopes: Array | None = None
-
-    def __post_init__(self) -> None:
-        self.reduced = [Reduced(functional, over=self.over) for functional in self.functionals]
 
     def forget(self) -> None:
         """Evaluate again at the next call, since the projection has changed."""
@@ -323,11 +324,12 @@ class _Evaluator:
         return self.slopes
 
     def _check(self, finite: npt.NDArray[np.bool_], verb: str, shown: Array) -> None:
-        for functional, good, number in zip(self.functionals, finite, shown, strict=True):
+        for reduced, good, number in zip(self.reduced, finite, shown, strict=True):
             if not good:
                 raise EvaluationError(
-                    f"{functional.name} {verb} {number} at evaluation {self.count}. Look for a "
-                    "division by zero, a power of a negative number, or a void that is too soft."
+                    f"{reduced.functional.name} {verb} {number} at evaluation {self.count}. Look "
+                    "for a division by zero, a power of a negative number, or a void that is too "
+                    "soft."
                 )
 
 
@@ -341,6 +343,7 @@ class _Run:
         constraints: tuple[Constraint, ...],
         watchers: tuple[Watcher, ...],
         label: str,
+        reduced: dict[Functional, Reduced],
     ) -> None:
         self.goal, self.over, self.constraints = goal, over, constraints
         self.watchers, self.label = watchers, label
@@ -351,7 +354,10 @@ class _Run:
         self.where = [
             next(j for j, f in enumerate(functionals) if f is c.functional) for c in constraints
         ]
-        self.evaluator = _Evaluator(functionals, over)
+        for functional in functionals:
+            if functional not in reduced:
+                reduced[functional] = Reduced(functional, over=over)
+        self.evaluator = _Evaluator([reduced[functional] for functional in functionals], over)
         self.log: list[tuple[float, Array, float, float, float, int, float]] = []
         self.best: _Best
         self.iterations = 0

@@ -274,6 +274,7 @@ def pareto(
             optimizer=optimizer,
             sharpen=tuple(sharpen),
             watch=tuple(watch),
+            reduced={},
         ),
         tolerance=tolerance,
     )

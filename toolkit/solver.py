@@ -131,6 +131,7 @@ class LinearSolver:
         self.matrix = matrix
         self.iterations: list[int] = []
         matrix.setOption(PETSc.Mat.Option.SPD, recipe.definite)  # type: ignore[arg-type]
+        PETSc.garbage_cleanup(matrix.comm)  # what Python dropped holds communicators until then
         self._ksp = PETSc.KSP().create(matrix.comm)
         self._ksp.setOptionsPrefix(f"{name}_")
         self._ksp.setOperators(matrix)

@@ -19,7 +19,7 @@ import ufl
 from dolfinx import fem, mesh
 from ufl.core.expr import Expr
 
-from toolkit.conditions import prescribed, scalar_value, vector_value
+from toolkit.conditions import positive_value, prescribed, scalar_value, vector_value
 from toolkit.domain import Domain
 from toolkit.errors import InputError
 from toolkit.saddle import SaddlePoint
@@ -81,7 +81,7 @@ def stokes(
     """
     if pair not in ("taylor-hood", "stabilised"):
         raise InputError(f"stokes: pair='{pair}' is neither 'taylor-hood' nor 'stabilised'.")
-    μ = scalar_value(domain, viscosity, "viscosity")
+    μ = positive_value(domain, viscosity, "viscosity")
     α = scalar_value(domain, drag, "drag")
     openings = {
         n: scalar_value(domain, value, f"pressure on '{n}'")

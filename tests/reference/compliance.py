@@ -1,10 +1,12 @@
-"""Minimum compliance on a grid of square or cubic cells, after top88 (doi:10.1007/s00158-010-0594-7).
+"""Minimum compliance on a grid of square or cubic cells, after top88.
+
+Andreassen et al. 2011, doi:10.1007/s00158-010-0594-7:
 
     min fᵀu   with K(x̃) u = f,  E = Emin + x̃³ (1 − Emin),  mean x̃ ≤ V,  0 ≤ x ≤ 1
 
-Bilinear or trilinear elements, exactly integrated; x̃ = F x by a cone or by Helmholtz's equation with
-two-point fluxes between cells. Optimality criteria as in top88, or nlopt's MMA on plain vectors.
-Linear systems in 2D are factorised, in 3D solved by CG with geometric multigrid.
+Bilinear or trilinear elements, exactly integrated; x̃ = F x by a cone or by Helmholtz's equation
+with two-point fluxes between cells. Optimality criteria as in top88, or nlopt's MMA on plain
+vectors. Linear systems in 2D are factorised, in 3D solved by CG with geometric multigrid.
 """
 
 from collections.abc import Callable
@@ -165,9 +167,7 @@ def cone(cells: tuple[int, ...], radius: float) -> sp.csr_matrix:
             rows.append(np.flatnonzero(inside))
             columns.append(np.ravel_multi_index(tuple(to[inside].T), cells))
             weights.append(np.full(inside.sum(), weight))
-    H = sp.coo_matrix(
-        (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
-    )
+    H = sp.coo_matrix((np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns))))
     return (sp.diags(1 / np.asarray(H.sum(axis=1)).ravel()) @ H).tocsr()
 
 
@@ -205,7 +205,7 @@ def optimality_criteria(
 def mma(grid: Grid, iterations: int) -> tuple[Array, list[float]]:
     """nlopt's conservative MMA: the best feasible design and the compliances of accepted points."""
     n = int(np.prod(grid.cells))
-    start = np.full(n, grid.volume)
+    start = np.full(n, grid.volume * (1 - 1e-9))  # feasible: nlopt leaps from a start that is not
     scale = n / grid.compliance(start)[0]
     dv = grid.pulled(np.ones(n)) / n
     accepted: list[tuple[float, Array]] = []
@@ -251,7 +251,9 @@ def half_mbb(cells: tuple[int, int], filtered: Callable[[Array], Array], volume:
     return Grid(cells, 1.0, fixed, load, volume, filtered)
 
 
-def cantilever_2d(cells: tuple[int, int], filtered: Callable[[Array], Array], volume: float) -> Grid:
+def cantilever_2d(
+    cells: tuple[int, int], filtered: Callable[[Array], Array], volume: float
+) -> Grid:
     """A cantilever of unit cells clamped at x = 0 with a unit load at the bottom of its tip."""
     nx, ny = cells
     node, shape = _numbers(cells), ((nx + 1) * (ny + 1), 2)
@@ -299,5 +301,5 @@ def _interpolation(n: int) -> sp.csr_matrix:
 def _held(free: Array, cells: tuple[int, ...]) -> Array:
     """Coarse dofs that coincide with fixed fine ones."""
     d = len(cells)
-    fine = ~free.reshape(tuple(n + 1 for n in cells) + (d,))
+    fine = ~free.reshape(*(n + 1 for n in cells), d)
     return fine[(slice(None, None, 2),) * d].ravel()

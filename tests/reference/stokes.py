@@ -70,9 +70,7 @@ def _nodes(cells: tuple[int, int], degree: int) -> Array:
     return np.stack(steps, axis=1)
 
 
-def _assemble(
-    blocks: Array, rows: Array, columns: Array, height: int, width: int
-) -> sp.csr_matrix:
+def _assemble(blocks: Array, rows: Array, columns: Array, height: int, width: int) -> sp.csr_matrix:
     i = np.repeat(rows, columns.shape[1], axis=1).ravel()
     j = np.tile(columns, rows.shape[1]).ravel()
     return sp.coo_matrix((np.ascontiguousarray(blocks).ravel(), (i, j)), (height, width)).tocsr()
