@@ -50,8 +50,8 @@ t = as_vector((0, 0, -1000 / domain.area("head")))  # 1 kN [MPa]
 u = elasticity(domain, modulus=E, poisson=0.34, displacement=["base"], traction={"head": t})
 p = darcy(domain, permeability=κ, pressure={"window": 1, "outside": 0})
 
-compliance = Functional(inner(t, u) * ds("head"))  # [N mm]
-permeance = Functional(κ * inner(grad(p), grad(p)) * dx)  # [mm³ / (s kPa)]
+compliance = Functional(inner(t, u) * ds("head"), unit="N mm")
+permeance = Functional(κ * inner(grad(p), grad(p)) * dx, unit="mm³/(s kPa)")
 volume = Functional(ρ * dx) / domain.volume
 
 front = pareto(

@@ -527,6 +527,44 @@ def _gmsh(domain: Domain) -> Iterator[tuple[str, Functional, Density]]:
     yield "gmsh tetrahedra, Darcy, direct", permeance, design
 
 
+# ---- the main job --------------------------------------------------------------------------------
+
+
+def front() -> Rows:
+    """The demo's front: its points, its ends against runs of three times the iterations, its gain.
+
+    A difference from a bound is what is to spare. The ends are minimised anew, each from the
+    uniform start under the same limits.
+    """
+    found = script("spinal_cage")
+    made, design = found["front"], found["design"]
+    kept = made.values[[not point.dominated for point in made.points]]
+    kept = kept[np.argsort(kept[:, 0])]
+    gap = float((np.abs(np.diff(kept, axis=0)) / np.ptp(kept, axis=0)).max())
+    rows = [
+        Row("points that are not dominated", len(kept), 9, 2 / 9, "at least 7"),
+        Row("widest gap, of either range", gap, 0.0, 0.25, "at most 25 %", True),
+    ]
+    compliance, closed = made.functionals
+    for k, (J, bounds) in enumerate(
+        (
+            (compliance, [found["volume"] <= 0.45]),
+            (closed, [found["volume"] <= 0.45, compliance <= 3]),
+        )
+    ):
+        design.update(design.start)
+        longer = minimize(
+            J, over=design, subject_to=bounds, iterations=150, tolerance=1e-6, watch=()
+        )
+        title = f"end of {made.points[k].label}, {made.points[k].result.iterations} iterations"
+        source = f"{longer.iterations} iterations, {longer.reason}"
+        rows.append(Row(title, made.values[k, k], longer.objective, 0.01, source))
+    rows.append(
+        Row("hypervolume over that of uniform densities", made.gain, 1.3, 0.1, "stated margin: 1.3")
+    )
+    return rows
+
+
 # ---- the page ------------------------------------------------------------------------------------
 
 TABLES: dict[str, Callable[[], Rows]] = {
@@ -540,6 +578,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "pipes": pipes,
     "gradients": taylor,
     "ranks": ranks,
+    "front": front,
 }
 
 
@@ -552,6 +591,7 @@ def script(name: str, **words: Any) -> dict[str, Any]:
         contextlib.redirect_stdout(sys.stderr),
         patch.object(sys, "argv", argv),
     ):
+        Path("meshes").symlink_to(ROOT / "meshes")
         return runpy.run_path(str(ROOT / "problems" / f"{name}.py"))
 
 

@@ -56,14 +56,18 @@ class Functional:
 
     Attributes:
         integrals: The `Integral`s it depends on.
+        unit: The unit of its value, for tables and pictures, or None.
         states: The states they mention, with all that those need, in solving order.
     """
+
+    unit: str | None = None
 
     def __init__(
         self,
         *integrals: ufl.Form,
         of: Callable[..., Any] | None = None,
         name: str | None = None,
+        unit: str | None = None,
     ) -> None:
         """Make a functional of one or more integrals.
 
@@ -72,12 +76,14 @@ class Functional:
             of: Analytic function of as many numbers, returning a number or an array; a single
                 integral needs none, several give the array of their values.
             name: How files and messages call it; else the script's variable is found.
+            unit: Unit of its value, shown beside the name in tables and pictures.
         """
         if not integrals:
             raise InputError("Functional() needs at least one integral.")
         self.integrals = tuple(Integral(form) for form in integrals)
         self._given_name = name
         self._derived_name = "J"
+        self.unit = unit
         self._checked = of is None
         self._outer: Outer
         if of is not None:
@@ -103,6 +109,11 @@ class Functional:
         script = vars(sys.modules["__main__"])
         own = (key for key, value in script.items() if value is self and not key.startswith("_"))
         return next(own, self._derived_name)
+
+    @property
+    def label(self) -> str:
+        """Name and unit, for example "compliance [N mm]"."""
+        return f"{self.name} [{self.unit}]" if self.unit else self.name
 
     @cached_property
     def states(self) -> tuple[State, ...]:
@@ -229,12 +240,14 @@ class Functional:
 
     def __neg__(self) -> "Functional":
         outer = self._outer
-        return Functional._derived(
+        new = Functional._derived(
             self.integrals,
             lambda values: -outer(values),
             f"-{self.name}",
             checked=self._checked,
         )
+        new.unit = self.unit
+        return new
 
     def __le__(self, bound: float) -> "Constraint":
         return Constraint(self, bound, 1)

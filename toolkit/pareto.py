@@ -70,7 +70,7 @@ class Front:
     """The designs found, the first ones the ends of the front, and how good they are together.
 
     Attributes:
-        objectives: (k,) names; all are minimised.
+        objectives: (k,) names with units; all are minimised.
         points: the points, dominated ones included and marked.
         reference: (k,) the point up to which the hypervolume is measured.
         ideal: (k,) least value of each objective among the non-dominated points.
@@ -502,7 +502,7 @@ class _Search:
         knee = _knee(values, dominated, ideal, nadir)
         self.over.update(self.results[knee].design)
         return Front(
-            objectives=tuple(functional.name for functional in self.objectives),
+            objectives=tuple(functional.label for functional in self.objectives),
             points=tuple(
                 Point(*entry)
                 for entry in zip(
