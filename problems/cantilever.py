@@ -43,7 +43,6 @@ result = minimize(
     compliance,
     over=design,
     subject_to=[volume <= 0.12],
-    sharpen=[0],
     iterations=options.iterations,
 )
 folder = write_result(

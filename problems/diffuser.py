@@ -55,7 +55,6 @@ for q in (0.01, 0.1):
         dissipation,
         over=design,
         subject_to=[fluid <= 0.5],
-        sharpen=[0],
         iterations=options.iterations,
     )
 

@@ -52,7 +52,6 @@ for q in (0.01, 0.1):
         dissipation,
         over=design,
         subject_to=[fluid <= 1 / 3],
-        sharpen=[0],
         iterations=options.iterations,
     )
 

@@ -56,7 +56,6 @@ for q in (0.01, 0.1):
         dissipation,
         over=design,
         subject_to=[fluid <= 0.08 * np.pi],
-        sharpen=[0],
         iterations=options.iterations,
     )
 
