@@ -22,10 +22,12 @@ __all__ = ["p_norm", "perimeter"]
 def perimeter(design: Density, *, smoothing: float = 0.01) -> Functional:
     """Perimeter (area in 3D) between solid and void inside the domain, Σ_facets |[ρ]| A.
 
-    |s| is smoothed to √(s² + η²) − η with η = `smoothing`. Facets follow an outline in steps, which
-    makes it longer: by Σ A_f |cos| over facets of all directions, 4/π times in 2D and 3/2 times in
-    3D, and the sum is divided by that. The bias left depends on direction: on a grid a plane across
-    an axis comes out π/4 (2/3 in 3D) of its area, one along the diagonal 1.11 (1.15) times.
+    |s| is smoothed to √(s² + η²) − η with η = `smoothing`, which takes up to η off the jump of each
+    facet of a grey interface. Facets follow an outline in steps, which makes it longer: by
+    Σ A_f |cos| over facets of all directions, 4/π times in 2D and 3/2 times in 3D, and the sum is
+    divided by that. The bias left depends on direction: on a grid a plane across an axis comes out
+    π/4 (2/3 in 3D) of its area, one along the diagonal 1.11 (1.15) times; a disc or a ball is right
+    to some 5 % there and on gmsh's triangles, but up to 26 % off on a box cut into right triangles.
     Haber, Jog & Bendsøe 1996, doi:10.1007/BF01279647.
     """
     if not smoothing > 0:
