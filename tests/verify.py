@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import date
+from inspect import cleandoc
 from itertools import pairwise
 from math import cosh, log2, sqrt, tanh
 from pathlib import Path
@@ -556,7 +557,8 @@ def front() -> Rows:
         longer = minimize(
             J, over=design, subject_to=bounds, iterations=150, tolerance=1e-6, watch=()
         )
-        title = f"end of {made.points[k].label}, {made.points[k].result.iterations} iterations"
+        words = ("least compliance", "most permeance")[k]
+        title = f"end of {words}, {made.points[k].result.iterations} iterations"
         source = f"{longer.iterations} iterations, {longer.reason}"
         rows.append(Row(title, made.values[k, k], longer.objective, 0.01, source))
     rows.append(
@@ -602,7 +604,7 @@ def section(name: str) -> str:
     lines = "\n".join(map(str, made()))
     seconds = time.perf_counter() - began
     return (
-        f"## {name}\n\n{made.__doc__}\n\n"
+        f"## {name}\n\n{cleandoc(made.__doc__ or '')}\n\n"
         "| quantity | toolkit | reference | difference | tolerance | | source |\n"
         "|---|---|---|---|---|---|---|\n"
         f"{lines}\n\n"

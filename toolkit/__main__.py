@@ -35,6 +35,7 @@ def gradients(script: Path, arguments: Sequence[str]) -> None:
         raise InputError(f"There is no script '{script}'.")
     optimize.takeover = _print_taylor_table
     sys.argv = [str(script), *arguments]
+    sys.path.insert(0, str(script.parent))
     runpy.run_path(str(script), run_name="__main__")
     raise InputError(f"'{script}' ended without calling minimize or pareto.")
 

@@ -123,11 +123,17 @@ class _Adjoint:
             self.function.x.array[:] = 0.0
             return False
         b, operator, n = self._right, self.state.operator, self.state.owned
+        operator.update()  # another load case may have filled the matrix since
         b.array[:] = 0.0
         fem.assemble_vector(b.array, self._form)
         b.scatter_reverse(la.InsertMode.add)
         b.array[:] *= -1.0
         scale = self._norm(b.array[:n])
+        if not np.isfinite(scale):
+            raise EvaluationError(
+                f"A functional's derivative by the state '{self.state.name}' is not a number: its "
+                "integrand is singular there, as √(u·u) is at u = 0."
+            )
         b.array[operator.fixed] = 0.0
         enough = 10 * operator.solver.rtol * scale
         λ = self.function.x

@@ -36,7 +36,8 @@ def darcy(
 
     Args:
         domain: The mesh.
-        permeability: κ = k/μ, scalar or (d, d) UFL of the density; mm⁴/(N s) in mm, N, s.
+        permeability: κ = k/μ, scalar or (d, d) UFL of the density, whose symmetric part counts;
+            mm⁴/(N s) in mm, N, s.
         pressure: Boundary → prescribed pressure; at least one.
         flux: Boundary → outward flux per area; other boundaries are tight.
         source: Volume source.
@@ -63,10 +64,8 @@ def darcy(
     outward = {n: scalar_value(domain, q, f"flux on '{n}'") for n, q in (flux or {}).items()}
 
     def residual(p: Any, v: Any) -> ufl.Form:
-        F = (
-            ufl.inner(ufl.dot(κ, ufl.grad(p)) if κ.ufl_shape else κ * ufl.grad(p), ufl.grad(v))
-            * domain.dx
-        )
+        κ_grad_p = ufl.dot(ufl.sym(κ), ufl.grad(p)) if κ.ufl_shape else κ * ufl.grad(p)
+        F = ufl.inner(κ_grad_p, ufl.grad(v)) * domain.dx
         F -= s * v * domain.dx
         for n, q in outward.items():
             F += q * v * domain.ds(n)

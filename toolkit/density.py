@@ -105,13 +105,13 @@ class Density:
             raise InputError(f"A design of this mesh has shape ({self.size},), not {x.shape}.")
         if np.array_equal(x, self._x):
             return
-        self._x = x.copy()
         owned = self.domain.scatter_cells(x)
         self._set(self.value, owned)
         if self._filter is not None:
             owned = self._filter(owned)
         self._set(self.filtered, owned)
         self._project()
+        self._x = x.copy()
 
     def sharpen(self, beta: float) -> None:
         """Set the steepness β of the projection (0: none); collective."""
@@ -270,7 +270,7 @@ def _facet_areas(domain: Domain, facets: npt.NDArray[np.int32]) -> Vector:
     if domain.dimension == 2:
         edge = x[:, 1] - x[:, 0]
         return np.stack([edge[:, 1], -edge[:, 0], np.zeros(len(edge))], axis=1)
-    if nodes.shape[1] == 3:
+    if not domain.tensor_cells:
         return 0.5 * np.cross(x[:, 1] - x[:, 0], x[:, 2] - x[:, 0])
     return 0.5 * np.cross(x[:, 3] - x[:, 0], x[:, 2] - x[:, 1])  # diagonals of a quadrilateral
 

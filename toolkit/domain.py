@@ -9,7 +9,8 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
+from weakref import WeakValueDictionary
 
 import basix.ufl
 import numpy as np
@@ -20,12 +21,11 @@ from dolfinx.io import utils as io_utils
 from mpi4py import MPI
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
-from ufl.core.expr import Expr
 
 from toolkit import meshfile
 from toolkit.errors import InputError, agree, together
 
-__all__ = ["Domain", "Measure"]
+__all__ = ["Domain", "Measure", "completed"]
 
 Shape = Literal["triangle", "quadrilateral", "tetrahedron", "hexahedron"]
 _WORD = {0: "point", 1: "curve", 2: "surface", 3: "volume"}
@@ -34,9 +34,7 @@ _WORD = {0: "point", 1: "curve", 2: "surface", 3: "volume"}
 class Measure(ufl.Measure):
     """A UFL measure that is called with names: `ds("head")`, `dx("cage", "screw")`.
 
-    On quadrilaterals and hexahedra UFL's choice of quadrature counts the map's Jacobian too; ours
-    is exact for the integrand on parallelepipeds, the usual full integration (8 points for the
-    stiffness of a trilinear hexahedron). `dx(degree=4)` asks for another.
+    Several names stand for the union of their regions. `dx(degree=4)` asks for a quadrature degree.
     """
 
     def __init__(
@@ -44,38 +42,47 @@ class Measure(ufl.Measure):
         kind: str,
         domain: "Domain",
         codimension: int,
-        ids: tuple[int, ...] = (),
+        region: int | str = "everywhere",
         **metadata: int,
     ) -> None:
         super().__init__(
             kind,
             domain=domain.mesh,
-            subdomain_id=ids or "everywhere",
+            subdomain_id=region,
             subdomain_data=domain.integration_domains(kind),
             metadata=metadata,
         )
         self._of, self._codimension = domain, codimension
 
     def __call__(self, *names: str, degree: int | None = None) -> "Measure":
-        """The measure restricted to the union of the named regions (disjoint ones)."""
+        """The measure restricted to the union of the named regions."""
         kind, codimension = self.integral_type(), self._codimension
-        ids = tuple(self._of.integral_id(kind, codimension, name) for name in names)
+        region = self._of.integral_id(kind, codimension, names) if names else "everywhere"
         metadata = {} if degree is None else {"quadrature_degree": degree}
-        return Measure(kind, self._of, codimension, ids, **metadata)
+        return Measure(kind, self._of, codimension, region, **metadata)
 
-    def __rmul__(self, integrand: Any) -> ufl.Form:
-        """The integral of an expression."""
-        if self.metadata() or not self._of.tensor_cells or not isinstance(integrand, Expr):
-            return super().__rmul__(integrand)
-        degree = estimate_total_polynomial_degree(apply_algebra_lowering(integrand))
-        plain = ufl.Measure(
-            self.integral_type(),
-            domain=self._of.mesh,
-            subdomain_id=self.subdomain_id(),
-            subdomain_data=self.subdomain_data(),
-            metadata={"quadrature_degree": degree},
-        )
-        return integrand * plain
+
+def completed(form: ufl.Form) -> ufl.Form:
+    """A form whose integrals all have their domain's regions and a quadrature degree of their own.
+
+    The degree is settled before the form is differentiated, so that a derivative is integrated by
+    the rule of what it is the derivative of. It is exact for polynomial integrands on affine cells
+    and parallelepipeds (8 points for the stiffness of a trilinear hexahedron); `dx(degree=4)` asks
+    for another.
+    """
+    integrals = []
+    for integral in form.integrals():
+        metadata, data = dict(integral.metadata()), integral.subdomain_data()
+        if "quadrature_degree" not in metadata:
+            geometry = integral.ufl_domain().ufl_coordinate_element().embedded_superdegree
+            degree = estimate_total_polynomial_degree(apply_algebra_lowering(integral.integrand()))
+            curved = integral.ufl_domain().topological_dimension * (geometry - 1)
+            metadata["quadrature_degree"] = degree + curved
+        domain = Domain.of_mesh.get(integral.ufl_domain().ufl_id())
+        if data is None and domain is not None:
+            data = domain.integration_domains(integral.integral_type())
+        integrals.append(integral.reconstruct(metadata=metadata, subdomain_data=data))
+    return ufl.Form(integrals)
 
 
 class Domain:
@@ -90,7 +97,10 @@ class Domain:
         cells: Position in the mesh file of each cell that this rank owns, (owned,).
         source: What it was made from, for messages.
         fingerprint: Hash of coordinates, cells and names; does not depend on the ranks.
+        of_mesh: The domains alive, by the number of their UFL mesh.
     """
+
+    of_mesh: ClassVar["WeakValueDictionary[int, Domain]"] = WeakValueDictionary()
 
     def __init__(
         self,
@@ -109,6 +119,7 @@ class Domain:
             fingerprint: Hash that identifies it.
         """
         self.mesh, self.comm = mesh_, mesh_.comm
+        Domain.of_mesh[mesh_.ufl_domain().ufl_id()] = self
         self.dimension = mesh_.topology.dim
         self.source, self.fingerprint = source, fingerprint
         self._named = named
@@ -309,11 +320,12 @@ class Domain:
         """The list that all measures of a kind share; grows as names are used."""
         return self._domains.setdefault(ufl.Measure(kind).integral_type(), [])
 
-    def integral_id(self, kind: str, codimension: int, name: str) -> int:
-        """The integral's number of a named region, its entities registered on first use."""
+    def integral_id(self, kind: str, codimension: int, names: tuple[str, ...]) -> int:
+        """The integral's number of a union of named regions, registered on first use."""
+        name = "', '".join(names)
         if (kind, name) not in self._ids:
             dim = self.dimension - codimension
-            entities = self.entities(dim, name)
+            entities = np.unique(np.concatenate([self.entities(dim, each) for each in names]))
             owned = entities[entities < self.mesh.topology.index_map(dim).size_local]
             owned = self._sided(kind, owned, name)
             local = fem.compute_integration_domains(
@@ -339,7 +351,7 @@ class Domain:
 
     def integrate(self, form: ufl.Form) -> float:
         """The integral's value, summed over all ranks; collective."""
-        return float(self.comm.allreduce(fem.assemble_scalar(fem.form(form))))
+        return float(self.comm.allreduce(fem.assemble_scalar(fem.form(completed(form)))))
 
     @cached_property
     def volume(self) -> float:

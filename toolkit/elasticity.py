@@ -93,7 +93,7 @@ def elasticity(
     conditions = prescribed(domain, space, displacement, what="displacement")
     springs = {n: vector_value(domain, k, f"spring '{n}'", fill=True) for n, k in spring.items()}
     modes = _rigid_motions(space)
-    _check_supports(domain, space, conditions, list(springs), modes)
+    _check_supports(domain, space, conditions, _sprung(domain, spring), modes)
     rest = _loads(domain, {**line}, {**point}, body)
     states: list[State] = []
     for number, case in enumerate(cases, start=1):
@@ -159,20 +159,33 @@ def _rigid_motions(space: fem.FunctionSpace) -> list[npt.NDArray[np.float64]]:
     return [mode.ravel() for mode in modes]
 
 
+def _sprung(domain: Domain, spring: Mapping[str, Any]) -> dict[str, list[int]]:
+    """The components that each spring holds: those whose stiffness is positive, or UFL."""
+    held = {}
+    for name, stiffness in spring.items():
+        alike = np.ndim(stiffness) == 0 and not isinstance(stiffness, Expr)
+        parts = [stiffness] * domain.dimension if alike else list(stiffness)
+        numbers = [k for k in parts if not isinstance(k, Expr)]
+        if any(k < 0 for k in numbers):
+            raise InputError(f"The spring '{name}' has a negative stiffness: {stiffness}.")
+        held[name] = [i for i, k in enumerate(parts) if isinstance(k, Expr) or k > 0]
+    return held
+
+
 def _check_supports(
     domain: Domain,
     space: fem.FunctionSpace,
     conditions: Sequence[fem.DirichletBC],
-    springs: Sequence[str],
+    springs: Mapping[str, Sequence[int]],
     modes: Sequence[npt.NDArray[np.float64]],
 ) -> None:
     """Refuse supports that leave a rigid motion free: the held rows of the modes lack rank."""
     d = domain.dimension
     owned = space.dofmap.index_map.size_local * d
     held = [np.zeros(0, np.int32), *(bc.dof_indices()[0] for bc in conditions)]
-    for name in springs:
+    for name, components in springs.items():
         nodes = fem.locate_dofs_topological(space, d - 1, domain.entities(d - 1, name))
-        held.append((nodes[:, None] * d + np.arange(d)).ravel().astype(np.int32))
+        held.append((nodes[:, None] * d + np.array(components, int)).ravel().astype(np.int32))
     dofs = np.unique(np.concatenate(held))
     rows = np.array([mode[dofs[dofs < owned]] for mode in modes])
     gram = domain.comm.allreduce(rows @ rows.T)

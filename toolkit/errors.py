@@ -40,16 +40,16 @@ def agree(comm: MPI.Comm, error: BaseException | None) -> None:
     The rank that failed raises its own exception, the others one of the same class (a
     `ToolkitError` if the class is not one of ours) with the text of the first rank that failed.
     """
-    told = comm.allgather(None if error is None else (type(error), str(error)))
+    ours = (EvaluationError, InputError, SolverError)
+    kind = type(error) if type(error) in ours else None
+    text = str(error) if isinstance(error, ToolkitError) else f"{type(error).__name__}: {error}"
+    told = comm.allgather(None if error is None else (kind, text))
     first = next((entry for entry in told if entry is not None), None)
     if first is None:
         return
     if error is not None:
         raise error
-    kind, text = first
-    if issubclass(kind, ToolkitError):
-        raise kind(text)
-    raise ToolkitError(f"{kind.__name__}: {text}")
+    raise (first[0] or ToolkitError)(first[1])
 
 
 @contextmanager

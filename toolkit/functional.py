@@ -16,6 +16,7 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem
 
+from toolkit.domain import completed
 from toolkit.errors import EvaluationError, InputError, together
 from toolkit.state import State, check_shared_vectors, states_of, with_upstream
 
@@ -35,7 +36,7 @@ class Integral:
         if form.arguments():
             raise InputError("A functional's integral must not contain test or trial functions.")
         check_shared_vectors(form)
-        self.form = form
+        self.form = completed(form)
         self.comm = form.ufl_domain().ufl_cargo().comm
 
     @cached_property

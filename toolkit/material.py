@@ -10,7 +10,8 @@ References:
     Carman 1937, doi:10.1016/S0263-8762(97)80003-2 (Kozeny–Carman).
 """
 
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
 import ufl
 from ufl.core.expr import Expr
@@ -84,12 +85,15 @@ def lame(
     plane: Literal["strain", "stress"] | None = None,
 ) -> tuple[Expr, Expr]:
     """Lamé's λ and μ from E and ν; `plane="stress"` gives the λ of a thin plate."""
-    if not isinstance(modulus, Expr) and not (isinstance(modulus, int | float) and modulus > 0):
+    if not isinstance(modulus, Expr) and not (
+        isinstance(modulus, Real) and modulus > 0
+    ):
         raise InputError(f"The modulus must be positive or UFL of the density, not {modulus!r}.")
-    E, ν = ufl.as_ufl(modulus), poisson
+    E = ufl.as_ufl(modulus)
+    ν: Any = poisson
     if E.ufl_shape:
         raise InputError(f"The modulus must be a scalar, not of shape {E.ufl_shape}.")
-    if not isinstance(ν, int | float) or not -1 < ν < 0.5:
+    if not isinstance(ν, Real) or not -1 < ν < 0.5:
         raise InputError(
             f"Poisson ratio {ν} is outside (−1, 0.5). For nearly incompressible material use at "
             "most 0.49."

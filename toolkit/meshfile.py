@@ -109,6 +109,9 @@ def build(geometry: Callable[[Any], None], *, source: str) -> MeshArrays:
 
 def write_h5(mesh: MeshArrays, path: Path) -> None:
     """Write a whole mesh as HDF5 for reading in parallel."""
+    for _, name in mesh.named:
+        if "/" in name:
+            raise InputError(f"The physical name '{name}' holds a '/', which the file cannot keep.")
     with h5py.File(path, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["fingerprint"] = mesh.fingerprint

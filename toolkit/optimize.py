@@ -25,6 +25,7 @@ from typing import NamedTuple, Protocol
 import nlopt
 import numpy as np
 import numpy.typing as npt
+from mpi4py import MPI
 
 from toolkit.adjoint import Reduced
 from toolkit.density import Density
@@ -43,6 +44,7 @@ SLSQP_LIMIT = 500  # its dense quadratic programs cost the cube of the number of
 CALM = 3  # consecutive outer iterations below the tolerance that make convergence
 REJECTED = 12  # consecutive trial points without an acceptable one: only round-off is left
 DAMPING = 1e-3  # nlopt's first damping of rows whose slopes are about 1e-3; its floor is 1e-5
+BROKEN = (nlopt.INVALID_ARGS, nlopt.OUT_OF_MEMORY)
 ELASTIC = (1e2, 1e4, 1e6)  # weights c of the elastic variable, one after the other
 
 takeover: Callable[[Sequence[Functional], Density], None] | None = None
@@ -373,7 +375,8 @@ class _Run:
             return _Ending("evaluation failed", str(error))
         if first:
             self._check_start()
-        self.accept(self.start, beta)
+        with together(self.over.comm):
+            self.accept(self.start, beta)
         stage = _Stage(self, beta, iterations, tolerance)
         for weight in ELASTIC:
             ending = stage.run(optimizer, weight)
@@ -514,21 +517,25 @@ def _unique(names: list[str]) -> list[str]:
 
 
 def _check_reachable(constraint: Constraint, reduced: Reduced, over: Density) -> None:
-    """Refuse a bound outside the range of a functional such as the volume.
+    """Refuse a bound outside the range of a linear functional such as the volume.
 
-    That is one of no state whose gradient has one sign in every free cell: it lies between its
-    values at the lower and at the upper bounds of the design.
+    One of no state, whose gradient is the same at both bounds and has one sign, lies between its
+    values there.
     """
     if constraint.functional.states:
         return
     ends, slopes = [], []
     for bounds in (over.lower, over.upper):
         x = np.where(over.free, bounds, over.vector)
-        ends.append(float(reduced.value(x)))
-        slopes.append(reduced.gradient(x)[over.free])
-    signs = np.sign(np.concatenate(slopes))
+        with np.errstate(all="ignore"):
+            ends.append(float(reduced.value(x)))
+            if not np.isfinite(ends[-1]):
+                return
+            slopes.append(reduced.gradient(x)[over.free])
+    linear = np.allclose(slopes[0], slopes[1], rtol=1e-9, atol=0)
+    one_sign = np.all(slopes[0] >= 0) or np.all(slopes[0] <= 0)
     violations = [constraint.sense * (end - constraint.bound) for end in ends]
-    if signs[0] != 0 and np.all(signs == signs[0]) and min(violations) > 1e-12:
+    if linear and one_sign and min(violations) > 1e-12:
         raise InputError(
             f"{constraint.name} cannot be met: it is {ends[0]:.6g} at the lower bounds of the "
             f"design and {ends[1]:.6g} at the upper ones."
@@ -562,6 +569,11 @@ class _Stage:
             return _Ending("evaluation failed", str(self.error))
         if self.error is not None:
             raise self.error
+        if self.ending is None and self.opt.last_optimize_result() in BROKEN:
+            raise ToolkitError(
+                f"nlopt gave up with code {self.opt.last_optimize_result()} before it began: its "
+                "memory or its arguments do not suffice. Try another optimizer."
+            )
         resting = self.ending is None or self.ending.reason == "converged"
         if resting and self.owner.best.violation > FEASIBLE:
             return None
@@ -605,7 +617,7 @@ class _Stage:
         """Evaluate the rows, and accept the point if nlopt wants its gradients."""
         message = np.append(z, float(wanted))
         self.comm.Bcast(message)
-        if bool(message[-1]) != wanted:
+        if self.comm.allreduce(bool(message[-1]) != wanted, op=MPI.LOR):
             raise ToolkitError(
                 "The ranks' optimizers have come apart by round-off: run on processors of one kind."
             )

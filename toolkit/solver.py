@@ -97,9 +97,12 @@ class Recipe(NamedTuple):
 class Fingerprint:
     """Remembers the data a result was computed from: changed since the last `renew`?"""
 
-    def __init__(self, comm: MPI.Comm, *forms: ufl.Form) -> None:
-        """Watch all coefficients and constants of some forms."""
+    def __init__(
+        self, comm: MPI.Comm, *forms: ufl.Form, conditions: Sequence[fem.DirichletBC] = ()
+    ) -> None:
+        """Watch all coefficients and constants of some forms, and prescribed values."""
         self._comm = comm
+        self._prescribed = [condition.g for condition in conditions]
         self._functions = list({c: None for form in forms for c in form.coefficients()})
         self._constants = list({c: None for form in forms for c in form.constants()})
         self._last: bytes | None = None
@@ -111,6 +114,8 @@ class Fingerprint:
             digest.update(f.x.array.data)
         for c in self._constants:
             digest.update(np.ascontiguousarray(c.value).data)
+        for g in self._prescribed:
+            digest.update(np.ascontiguousarray(g.value if hasattr(g, "value") else g.x.array).data)
         now = digest.digest()
         changed = self._comm.allreduce(now != self._last, op=MPI.LOR)
         self._last = now
@@ -138,7 +143,9 @@ class LinearSolver:
         _configure(self._ksp, f"{name}_", recipe.options)
         if self._ksp.getPC().getType() == PETSc.PC.Type.PYTHON:
             self._ksp.getPC().setPythonContext(preconditioner)
-        self.direct = self._ksp.getType() == PETSc.KSP.Type.PREONLY
+        self._once = self._ksp.getType() == PETSc.KSP.Type.PREONLY
+        self.direct = self._once and self._ksp.getPC().getType() in ("lu", "cholesky")
+        self._residual = matrix.createVecLeft()
 
     @property
     def rtol(self) -> float:
@@ -156,7 +163,7 @@ class LinearSolver:
         Raises:
             SolverError: Not converged, or the matrix is singular.
         """
-        self._ksp.setInitialGuessNonzero(not self.direct)
+        self._ksp.setInitialGuessNonzero(not self._once)
         try:
             (self._ksp.solveTranspose if transposed else self._ksp.solve)(b, x)
         except PETSc.Error as error:
@@ -166,6 +173,18 @@ class LinearSolver:
         if reason < 0 or not np.isfinite(x.norm()):
             x.zeroEntries()  # the next solve starts clean
             raise self._failure(_REASONS.get(reason, f"reason {reason}"))
+        if self.direct:
+            self._check_residual(b, x, transposed)
+
+    def _check_residual(self, b: PETSc.Vec, x: PETSc.Vec, transposed: bool) -> None:
+        """Refuse the finite nonsense that the factors of a singular matrix may give."""
+        r = self._residual
+        (self.matrix.multTranspose if transposed else self.matrix.mult)(x, r)
+        r.axpy(-1.0, b)
+        left, size = (float(np.sqrt(abs(v.dot(v)))) for v in (r, b))
+        if not left <= 1e-6 * size:
+            x.zeroEntries()
+            raise self._failure(f"the factors leave a residual of {left:.1g} of {size:.1g}")
 
     def _failure(self, reason: str) -> SolverError:
         """The error to raise; what is left of the preconditioner is dropped, to be built anew."""

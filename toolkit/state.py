@@ -16,7 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem, la
+from ufl.algorithms.check_arities import ArityMismatch
 
+from toolkit.domain import completed
 from toolkit.errors import InputError
 from toolkit.solver import Fingerprint, Operator, Recipe
 
@@ -69,10 +71,15 @@ class State(fem.Function):
         """
         super().__init__(space, name=name)
         self.test = ufl.TestFunction(space)
-        self.residual = residual(self, self.test)
+        self.residual = completed(residual(self, self.test))
         check_shared_vectors(self.residual)
         bilinear, linear = _split(self.residual, self, name)
         self.conditions = list(conditions)
+        if operator is not None and _identity(bilinear) != _identity(operator.form):
+            raise InputError(
+                f"The state '{name}' was given the operator of another equation. States can share "
+                "one if they differ in their loads alone."
+            )
         self.operator = operator or Operator(
             bilinear,
             self.conditions,
@@ -85,7 +92,9 @@ class State(fem.Function):
         self.upstream = tuple(s for s in states_of(self.residual) if s is not self)
         self._load = fem.form(linear)
         self._right = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
-        self._fingerprint = Fingerprint(space.mesh.comm, bilinear, linear)
+        self._fingerprint = Fingerprint(
+            space.mesh.comm, bilinear, linear, conditions=self.conditions
+        )
         self._bilinear = self.operator.compiled
         State._living.add(self)
 
@@ -174,13 +183,18 @@ def check_shared_vectors(form: ufl.Form) -> None:
                 )
 
 
+def _identity(form: ufl.Form) -> tuple[str, set[Any], set[Any]]:
+    """What two forms must have in common to be one."""
+    return form.signature(), set(form.coefficients()), set(form.constants())
+
+
 def _split(residual: ufl.Form, u: State, name: str) -> tuple[ufl.Form, ufl.Form]:
     """Bilinear and linear part of an affine residual: F(u; v) = a(u, v) − L(v)."""
     try:
         bilinear, linear = ufl.system(
             ufl.replace(residual, {u: ufl.TrialFunction(u.function_space)})
         )
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError, ArityMismatch):
         bilinear = ufl.Form([])
     if len(bilinear.arguments()) != 2:
         raise InputError(f"The residual of the state '{name}' must be affine in it and contain it.")

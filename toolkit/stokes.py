@@ -66,7 +66,7 @@ def stokes(
         velocity: Boundary → prescribed velocity: a vector, a tuple with None for free components,
             UFL or a function of coordinates; a list of names is no-slip.
         pressure: Boundary → pressure p̄ of an open boundary.
-        slip: Boundaries with u·n = 0 and no shear.
+        slip: Boundaries with u·n = 0 and μ ∂u/∂n = 0 along them, no shear on plane walls.
         drag: α, a number or UFL of the density (see `brinkman`).
         body: Force per volume.
         pair: "taylor-hood", or "stabilised" equal order for large 3D work.
@@ -88,6 +88,13 @@ def stokes(
         for n, value in (pressure or {}).items()
     }
     _check_covered(domain, [*velocity, *openings, *slip])
+    for name_ in set(openings) & (set(velocity) | set(slip)):
+        value = velocity[name_] if isinstance(velocity, Mapping) and name_ in velocity else 0
+        if not isinstance(value, tuple | list) or all(v is not None for v in value):
+            raise InputError(
+                f"stokes: '{name_}' has a pressure and a whole velocity (or slip). Give it one of "
+                "them, or leave the velocity's normal component free with None."
+            )
     space = _space(domain, pair)
     conditions = prescribed(domain, space.sub(0), velocity, what="velocity")
     walls, oblique = _slip_walls(domain, slip)
