@@ -449,3 +449,60 @@ def test_an_error_of_one_rank_is_raised_on_all(comm, failing):
         agree(comm, KeyError("missing") if here else None)
     agree(comm, None)
     assert comm.allreduce(1, op=MPI.SUM) == comm.size
+
+
+def test_springs_hold_what_they_stiffen():
+    domain = Domain.box((1, 1), (2, 2))
+    for stiffness in ((1.0, 0.0), 0.0):
+        with pytest.raises(InputError, match="rigid body motion"):
+            elasticity(domain, **SOLID, spring={"xmin": stiffness})
+    with pytest.raises(InputError, match=r"xmin.*negative"):
+        elasticity(domain, **SOLID, spring={"xmin": -1.0})
+
+
+def test_an_operator_of_another_equation():
+    domain = Domain.box((1, 1), (2, 2))
+    u = elasticity(domain, **SOLID, displacement=["xmin"])
+    with pytest.raises(InputError, match=r"stiffer.*another equation"):
+        State(
+            u.function_space,
+            lambda w, v: 5 * ufl.inner(ufl.grad(w), ufl.grad(v)) * domain.dx,
+            name="stiffer",
+            operator=u.operator,
+        )
+
+
+def test_prescribed_values_are_seen_to_change():
+    domain = Domain.box((1, 1), (4, 4))
+    space = fem.functionspace(domain.mesh, ("Lagrange", 1))
+    level = fem.Function(space)
+    level.x.array[:] = 1.0
+    dofs = fem.locate_dofs_topological(space, 1, domain.entities(1, "xmin"))
+    p = State(
+        space,
+        lambda p, v: ufl.inner(ufl.grad(p), ufl.grad(v)) * domain.dx,
+        name="level",
+        conditions=[fem.dirichletbc(level, dofs)],
+    )
+    mean = Functional(p * domain.dx)
+    assert float(mean) == pytest.approx(1.0)
+    level.x.array[:] = 2.0
+    assert float(mean) == pytest.approx(2.0)
+
+
+def test_a_named_facet_beside_no_cell(tmp_path):
+    gmsh.initialize(interruptible=False)
+    try:
+        gmsh.option.setNumber("General.Terminal", 0)
+        plate = gmsh.model.occ.addBox(0, 0, 0, 1, 1, 1)
+        screw = gmsh.model.occ.addBox(3, 0, 0, 1, 1, 1)
+        gmsh.model.occ.synchronize()
+        head = gmsh.model.getBoundary([(3, screw)], oriented=False)[0][1]
+        gmsh.model.addPhysicalGroup(3, [plate], name="plate")
+        gmsh.model.addPhysicalGroup(2, [head], name="head")
+        gmsh.model.mesh.generate(3)
+        gmsh.write(str(tmp_path / "loose.msh"))
+    finally:
+        gmsh.finalize()
+    with pytest.raises(InputError, match=r"'head'.*no cell"):
+        Domain.read(tmp_path / "loose.msh")

@@ -23,7 +23,10 @@ def convert(source: Path, target: Path) -> None:
             if source.suffix != ".msh" or not source.is_file():
                 raise InputError(f"convert needs an existing .msh file, not '{source}'.")
             mesh = meshfile.read_msh(source)
-            meshfile.write_h5(mesh, target)
+            try:
+                meshfile.write_h5(mesh, target)
+            except OSError as error:
+                raise InputError(f"convert cannot write '{target}': {error}") from error
             shape, count = mesh.cell[0], len(mesh.cells)
             print(f"{target}: {count} cells ({shape}), {len(mesh.points)} nodes; read it with")
             print(f'    domain = Domain.read("{target}")')

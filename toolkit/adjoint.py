@@ -213,9 +213,9 @@ class TaylorTest(NamedTuple):
 
     @property
     def order(self) -> float:
-        """The least of the orders above the noise; infinite if linear, NaN if none is above."""
+        """The least of the orders above the noise; infinite if linear, NaN if nothing is seen."""
         if self.linear:
-            return float("inf")
+            return float("inf") if abs(self.slope) >= 1e-6 * abs(self.value) else float("nan")
         return float(self.orders.min()) if len(self.orders) else float("nan")
 
     @property
@@ -233,7 +233,8 @@ def taylor_test(J: Functional, *, over: Density, seed: int = 0) -> float:
         seed: Of the random design in [0.2, 0.8] (within the bounds) and the random direction.
 
     Returns:
-        The least observed order over four halvings, infinite for a linear functional.
+        The least observed order over four halvings; infinite for a linear functional, NaN for one
+        that does not change.
     """
     return taylor_table(J, over=over, seed=seed).order
 

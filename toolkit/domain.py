@@ -275,12 +275,18 @@ class Domain:
         Raises:
             InputError: The name is taken, or nothing satisfies the predicate.
         """
+        if dim not in range(self.dimension + 1):
+            raise InputError(f"'{name}': a dimension of {dim} is not in a {self.dimension}D mesh.")
         if (dim, name) in self._named:
             raise InputError(f"'{self.source}' has a {_WORD[dim]} named '{name}' already.")
+
+        def predicate(x: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
+            return np.broadcast_to(np.asarray(where(x), dtype=bool), x.shape[1:]).copy()
+
         locate = (
             mesh.locate_entities_boundary if dim == self.dimension - 1 else mesh.locate_entities
         )
-        found = locate(self.mesh, dim, where)
+        found = locate(self.mesh, dim, predicate)
         if self.comm.allreduce(len(found)) == 0:
             raise InputError(
                 f"No {_WORD[dim]} of '{self.source}' satisfies the predicate given for '{name}'."
@@ -344,9 +350,11 @@ class Domain:
         chosen = facets[outer if kind == "exterior_facet" else ~outer]
         if self.comm.allreduce(len(chosen)) == 0:
             inside = (
-                "inside the domain: use dS" if kind == "exterior_facet" else "its boundary: use ds"
+                "inside the domain: use dS"
+                if kind == "exterior_facet"
+                else "on its boundary: use ds"
             )
-            raise InputError(f"'{name}' of '{self.source}' has facets only on {inside}.")
+            raise InputError(f"'{name}' of '{self.source}' has facets only {inside}.")
         return chosen
 
     def integrate(self, form: ufl.Form) -> float:

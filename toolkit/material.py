@@ -11,7 +11,7 @@ References:
 """
 
 from numbers import Real
-from typing import Any, Literal
+from typing import Literal
 
 import ufl
 from ufl.core.expr import Expr
@@ -23,11 +23,13 @@ __all__ = ["brinkman", "gibson_ashby", "kozeny_carman", "lame", "ramp", "simp"]
 
 def simp(rho: Expr, *, full: float | Expr, empty: float | Expr, power: float = 3) -> Expr:
     """Power-law interpolation: empty + ρᵖ (full − empty)."""
+    _check_ends("simp", full, empty)
     return empty + _power(rho, power) * (full - empty)
 
 
 def ramp(rho: Expr, *, full: float | Expr, empty: float | Expr, q: float = 8) -> Expr:
     """Rational interpolation: empty + ρ / (1 + q (1 − ρ)) (full − empty); slope > 0 at ρ = 0."""
+    _check_ends("ramp", full, empty)
     if q <= -1:
         raise InputError(f"ramp: q = {q} makes 1 + q (1 − ρ) vanish in [0, 1]. Use q > −1.")
     return empty + rho / (1 + q * (1 - rho)) * (full - empty)
@@ -85,22 +87,26 @@ def lame(
     plane: Literal["strain", "stress"] | None = None,
 ) -> tuple[Expr, Expr]:
     """Lamé's λ and μ from E and ν; `plane="stress"` gives the λ of a thin plate."""
-    if not isinstance(modulus, Expr) and not (
-        isinstance(modulus, Real) and modulus > 0
-    ):
+    if not isinstance(modulus, Expr) and not (isinstance(modulus, Real) and float(modulus) > 0):
         raise InputError(f"The modulus must be positive or UFL of the density, not {modulus!r}.")
     E = ufl.as_ufl(modulus)
-    ν: Any = poisson
     if E.ufl_shape:
         raise InputError(f"The modulus must be a scalar, not of shape {E.ufl_shape}.")
-    if not isinstance(ν, Real) or not -1 < ν < 0.5:
+    if not isinstance(poisson, Real) or not -1 < float(poisson) < 0.5:
         raise InputError(
-            f"Poisson ratio {ν} is outside (−1, 0.5). For nearly incompressible material use at "
-            "most 0.49."
+            f"Poisson ratio {poisson} is outside (−1, 0.5). For nearly incompressible material use "
+            "at most 0.49."
         )
+    ν = float(poisson)
     μ = E / (2 * (1 + ν))
     λ = E * ν / (1 - ν**2) if plane == "stress" else E * ν / ((1 + ν) * (1 - 2 * ν))
     return λ, μ
+
+
+def _check_ends(law: str, full: float | Expr, empty: float | Expr) -> None:
+    for name, value in (("full", full), ("empty", empty)):
+        if isinstance(value, Real) and float(value) < 0:
+            raise InputError(f"{law}: {name} = {value} must not be negative.")
 
 
 def _power(rho: Expr, power: float) -> Expr:

@@ -172,6 +172,12 @@ def _extract(model: Any, source: str) -> MeshArrays:
         named[key] = number[_ordered(elements[0], elements[2])]
     _check_all_named(tags, members, top, source)
     nodes = number[_ordered(kind, cells)]
+    for (dim, name), part in named.items():
+        if not np.isin(part, nodes).all():
+            raise InputError(
+                f"The physical {_DIMENSION_WORD[dim]} '{name}' of the mesh '{source}' lies, in "
+                f"part, on no cell. Name the {_DIMENSION_WORD[top]} beside it too, or drop the name."
+            )
     return MeshArrays(points, nodes, _CELLS[kind], named, _hash(points, nodes, kind, named))
 
 

@@ -202,10 +202,13 @@ def solve(
     """
     began = time.perf_counter()
     _check_settings(over, iterations, optimizer, tolerance)
-    watchers = tuple(watch) + ((checkpoint.record,) if checkpoint is not None else ())
+    watchers = ((watch,) if callable(watch) else tuple(watch)) + (
+        (checkpoint.record,) if checkpoint is not None else ()
+    )
     run = _Run(goal, over, constraints, watchers, label, {} if reduced is None else reduced)
     ending = _Ending("converged", "")
-    for beta in tuple(sharpen) or (over.beta,):
+    betas = (sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)
+    for beta in betas or (over.beta,):
         over.sharpen(beta)
         ending = run.stage(beta, iterations, optimizer, tolerance)
         run.settle()

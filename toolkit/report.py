@@ -28,17 +28,22 @@ from toolkit import pictures
 from toolkit.checkpoint import from_front, from_result, write_run
 from toolkit.errors import InputError, ToolkitError, agree, together
 from toolkit.export import Grid, gather_mesh, write_csv, write_vtkhdf
+from toolkit.functional import Functional
 from toolkit.page import Page, Printable, document
 from toolkit.surface import lattice_surface, smallest_cell, solid_surface, write_stl
 
 if TYPE_CHECKING:
     from toolkit.density import Density
-    from toolkit.functional import Constraint, Functional
+    from toolkit.functional import Constraint
     from toolkit.optimize import Result
     from toolkit.pareto import Front
 
 type Array = NDArray[np.float64]
 
+FILES = (  # of an earlier run, which must not stand beside this one's; run.h5 is replaced at once
+    *("front.csv", "designs.vtkhdf", "knee.vtkhdf", "design.vtkhdf", "lattice.stl", "solid.stl"),
+    *("front.png", "design.png", "convergence.png", "lattice.png", "solid.png", "report.html"),
+)
 GREY = 0.5  # a design whose greyness exceeds this is a graded lattice, not a blurred 0/1 design
 
 
@@ -81,7 +86,7 @@ def write_result(
     folder: str | Path,
     *,
     name: str = "objective",
-    functionals: Sequence[Functional] = (),
+    functionals: Functional | Sequence[Functional] = (),
     constraints: Sequence[Constraint] = (),
 ) -> Path:
     """Write the results of a single minimisation; collective.
@@ -107,7 +112,8 @@ def write_result(
         constraints=tuple(constraints),
     )
     write_run(page.file("run.h5"), page.run, comm=over.domain.comm)
-    every = [*functionals, *(c.functional for c in constraints)]
+    given = [functionals] if isinstance(functionals, Functional) else functionals
+    every = [*given, *(c.functional for c in constraints)]
     densities = _write_fields(page, every, chosen_file="design.vtkhdf")
     _write_rest(page, densities)
     return page.folder
@@ -123,6 +129,8 @@ def _prepare(folder: str | Path, comm: MPI.Comm) -> Path:
             probe = folder / ".probe"
             probe.write_bytes(b"")
             probe.unlink()
+            for name in FILES:
+                (folder / name).unlink(missing_ok=True)
         except OSError as failure:
             error = InputError(
                 f"Results cannot be written to the folder {folder}: {failure}. Give another folder."

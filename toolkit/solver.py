@@ -19,7 +19,7 @@ from dolfinx.la import petsc as la_petsc
 from mpi4py import MPI
 from petsc4py import PETSc
 
-from toolkit.errors import SolverError
+from toolkit.errors import InputError, SolverError
 
 __all__ = [
     "Fingerprint",
@@ -254,7 +254,8 @@ class Operator:
         held = [bc.dof_indices()[0] for bc in self.conditions]
         fixed = np.unique(np.concatenate([np.zeros(0, np.int32), *held]))
         self.fixed = fixed[fixed < size]
-        self._left, self._right = matrix.createVecs()
+        self._right, self._left = matrix.createVecs()
+        self._seen = False
 
     def update(self) -> None:
         """Assemble again if a coefficient has changed; collective.
@@ -267,6 +268,27 @@ class Operator:
         matrix.zeroEntries()
         fem_petsc.assemble_matrix(matrix, self.compiled, self.conditions)
         matrix.assemble()
+        if self.symmetric and not self._seen:
+            self._check_symmetry()
+        self._seen = True
+
+    def _check_symmetry(self) -> None:
+        """Refuse a matrix that is not what it was said to be: its adjoints would be wrong."""
+        first, last = self._right.getOwnershipRange()
+        self._right.array[:] = np.sin(np.arange(first, last) + 1.0)
+        self.solver.matrix.mult(self._right, self._left)
+        size: Any = self._left.norm()
+        turned = self._left.duplicate()
+        self.solver.matrix.multTranspose(self._right, turned)
+        turned.axpy(-1.0, self._left)
+        gap: Any = turned.norm()
+        turned.destroy()
+        if gap > 1e-8 * size:
+            raise InputError(
+                f"The equation of the state '{self.solver.name}' is not symmetric (by "
+                f"{gap / size:.1g} of its size), so its adjoint needs the transpose: give the "
+                "State symmetric=False, and a recipe that is not for symmetric matrices."
+            )
 
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
         """Solve A x = b, or Aᵀ x = b, ghosts included; collective."""
