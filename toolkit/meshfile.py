@@ -176,7 +176,7 @@ def _extract(model: Any, source: str) -> MeshArrays:
         if not np.isin(part, nodes).all():
             raise InputError(
                 f"The physical {_DIMENSION_WORD[dim]} '{name}' of the mesh '{source}' lies, in "
-                f"part, on no cell. Name the {_DIMENSION_WORD[top]} beside it too, or drop the name."
+                f"part, on no cell. Name the {_DIMENSION_WORD[top]} beside it too, or drop this."
             )
     return MeshArrays(points, nodes, _CELLS[kind], named, _hash(points, nodes, kind, named))
 
