@@ -25,7 +25,7 @@ from dolfinx import fem, la, mesh
 
 from toolkit.domain import Domain
 from toolkit.errors import InputError
-from toolkit.solver import LinearSolver, Recipe, Wrapped, cell_matrix
+from toolkit.solver import LinearSolver, Recipe, cell_matrix
 
 __all__ = ["Density"]
 
@@ -224,8 +224,7 @@ class _Helmholtz:
     def _solve(self, right: Vector, guess: Vector) -> Vector:
         self._right.x.array[self._dofs] = right
         self._left.x.array[self._dofs] = guess
-        with Wrapped(self._right.x) as b, Wrapped(self._left.x) as u:
-            self._solver.solve(b, u)
+        self._solver.solve(self._solver.view(self._right.x), self._solver.view(self._left.x))
         return self._left.x.array[self._dofs].copy()
 
 

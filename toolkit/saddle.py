@@ -64,10 +64,11 @@ class SaddlePoint:
         d = mesh.geometry.dim
         velocities, u_parents = space.sub(0).collapse()
         pressures, p_parents = space.sub(1).collapse()
-        self._fields = [
-            _owned_indices(space, np.ravel(np.asarray(parents)), part)
+        self._dofs = [
+            _owned(np.ravel(np.asarray(parents)), part)
             for parents, part in ((u_parents, velocities), (p_parents, pressures))
         ]
+        self._fields = [_index_set(space, dofs) for dofs in self._dofs]
         p, q = ufl.TrialFunction(pressures), ufl.TestFunction(pressures)
         one = fem.Constant(mesh, 1.0)
         volume = mesh.comm.allreduce(fem.assemble_scalar(fem.form(one * ufl.dx)))
@@ -112,40 +113,26 @@ class SaddlePoint:
 
     def apply(self, pc: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Apply the preconditioner, y = P⁻¹ x; collective."""
-        u, p = self._fields
+        u, p = self._dofs
         (right, left), (residual, correction) = self._work, self._pressure
-        with _Part(x, p) as r_p:
-            r_p.copy(residual)
+        given = x.getArray(readonly=True)
+        residual.array[:] = given[p]
         self._darcy.solve(residual, correction)
         correction.scale(-0.35)
         correction.array[:] -= residual.array / self._mass.x.array[: self._owned]
-        with _Part(x, u) as r_u:
-            self._gradient.mult(correction, right)
-            right.aypx(-1.0, r_u)
+        self._gradient.mult(correction, right)
+        right.array[:] = given[u] - right.array
         self._velocity.solve(right, left)
-        with _Part(y, u) as y_u, _Part(y, p) as y_p:
-            left.copy(y_u)
-            correction.copy(y_p)
+        found = y.getArray()
+        found[u], found[p] = left.array, correction.array
 
 
-class _Part:
-    """The entries of one field of a vector, for reading and writing."""
-
-    def __init__(self, whole: PETSc.Vec, field: PETSc.IS) -> None:
-        self._whole, self._field = whole, field
-
-    def __enter__(self) -> PETSc.Vec:
-        self._vector = self._whole.getSubVector(self._field)
-        return self._vector
-
-    def __exit__(self, *_: object) -> None:
-        self._whole.restoreSubVector(self._field, self._vector)
+def _owned(parents: npt.NDArray[np.int32], part: fem.FunctionSpace) -> npt.NDArray[np.int32]:
+    """Local dofs in the mixed space of the owned dofs of a field, in the field's own order."""
+    return parents[: part.dofmap.index_map.size_local * part.dofmap.index_map_bs].astype(np.int32)
 
 
-def _owned_indices(
-    space: fem.FunctionSpace, parents: npt.NDArray[np.int32], part: fem.FunctionSpace
-) -> PETSc.IS:
-    """Global indices in the mixed space of the owned dofs of a field, in the field's own order."""
-    owned = part.dofmap.index_map.size_local * part.dofmap.index_map_bs
-    places = space.dofmap.index_map.local_to_global(parents[:owned].astype(np.int32))
+def _index_set(space: fem.FunctionSpace, dofs: npt.NDArray[np.int32]) -> PETSc.IS:
+    """The same dofs by their global numbers."""
+    places = space.dofmap.index_map.local_to_global(dofs)
     return PETSc.IS().createGeneral(places.astype(PETSc.IntType), comm=space.mesh.comm)

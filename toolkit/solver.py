@@ -9,6 +9,7 @@ state's name, `-displacement_ksp_rtol 1e-8`.
 import hashlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +27,6 @@ __all__ = [
     "LinearSolver",
     "Operator",
     "Recipe",
-    "Wrapped",
     "cell_matrix",
     "versions",
 ]
@@ -146,6 +146,14 @@ class LinearSolver:
         self._once = self._ksp.getType() == PETSc.KSP.Type.PREONLY
         self.direct = self._once and self._ksp.getPC().getType() in ("lu", "cholesky")
         self._residual = matrix.createVecLeft()
+        self._views: WeakKeyDictionary[la.Vector, PETSc.Vec] = WeakKeyDictionary()
+
+    def view(self, x: la.Vector) -> PETSc.Vec:
+        """The PETSc vector that shares a DOLFINx vector's memory, made once."""
+        if x not in self._views:
+            self._views[x] = la_petsc.create_vector_wrap(x)
+        self._views[x].stateIncrease()  # else PETSc trusts norms of what stood there before
+        return self._views[x]
 
     @property
     def rtol(self) -> float:
@@ -292,8 +300,8 @@ class Operator:
 
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
         """Solve A x = b, or Aᵀ x = b, ghosts included; collective."""
-        with Wrapped(b) as right, Wrapped(x) as left:
-            self.solver.solve(right, left, transposed=transposed and not self.symmetric)
+        right, left = self.solver.view(b), self.solver.view(x)
+        self.solver.solve(right, left, transposed=transposed and not self.symmetric)
         x.scatter_forward()
 
     def apply(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -301,19 +309,6 @@ class Operator:
         self._right.array[:] = x
         self.solver.matrix.mult(self._right, self._left)
         return self._left.array.copy()
-
-
-class Wrapped:
-    """A PETSc vector that shares a DOLFINx vector's memory for a while."""
-
-    def __init__(self, x: la.Vector) -> None:
-        self._vector = la_petsc.create_vector_wrap(x)
-
-    def __enter__(self) -> PETSc.Vec:
-        return self._vector
-
-    def __exit__(self, *_: object) -> None:
-        self._vector.destroy()
 
 
 def cell_matrix(
