@@ -1,9 +1,11 @@
 """Problems with known optima, the ways in which a run may end, and ranks that must agree."""
 
+import gc
 import os
 import shutil
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -533,3 +535,14 @@ def test_a_script_of_which_one_rank_fails_ends_at_once(kind, tmp_path):
     assert "this rank failed" in told["1"]
     if kind != "KeyboardInterrupt":  # an interrupted rank ends the others without more words
         assert "this rank failed" in told["0"]
+
+
+def test_nothing_is_kept_alive():
+    """nlopt holds the callbacks out of the garbage collector's sight; a run lets go of it."""
+    design = FakeDensity([0.5, 0.5], 0, 1)
+    J = distance(design, np.array([0.2, 0.7]), "J")
+    kept = weakref.ref(design)
+    minimize(J, over=design, watch=())
+    del design, J
+    gc.collect()
+    assert kept() is None

@@ -568,14 +568,16 @@ class _Stage:
         self.opt = self._nlopt(optimizer)
         z = np.concatenate([self.x[self.over.free], self.extra.start])
         self.opt.optimize(np.clip(z, self.opt.get_lower_bounds(), self.opt.get_upper_bounds()))
+        code = self.opt.last_optimize_result()
+        del self.opt  # it holds this object's methods where the garbage collector does not look
         if isinstance(self.error, EvaluationError | SolverError):
             return _Ending("evaluation failed", str(self.error))
         if self.error is not None:
             raise self.error
-        if self.ending is None and self.opt.last_optimize_result() in BROKEN:
+        if self.ending is None and code in BROKEN:
             raise ToolkitError(
-                f"nlopt gave up with code {self.opt.last_optimize_result()} before it began: its "
-                "memory or its arguments do not suffice. Try another optimizer."
+                f"nlopt gave up with code {code}: its memory or its arguments do not suffice. Try "
+                "another optimizer."
             )
         resting = self.ending is None or self.ending.reason == "converged"
         if resting and self.owner.best.violation > FEASIBLE:
