@@ -39,13 +39,12 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Iterator[pytest.TestReport]:
     report = yield
-    if COMM.size == 1:
-        return report
-    failed = _ranks_that_failed(report)
-    if failed and not report.failed:
-        report.outcome = "failed"
-        report.longrepr = f"{item.nodeid}: {call.when} failed on rank(s) {failed}"
-    if call.when == "teardown":
+    if COMM.size > 1:
+        failed = _ranks_that_failed(report)
+        if failed and not report.failed:
+            report.outcome = "failed"
+            report.longrepr = f"{item.nodeid}: {call.when} failed on rank(s) {failed}"
+    if call.when == "teardown" and (COMM.size > 1 or len(DOMAINS) > 10):
         _clean_up()
     return report
 
