@@ -562,7 +562,14 @@ def front() -> Rows:
         source = f"{longer.iterations} iterations, {longer.reason}"
         rows.append(Row(title, made.values[k, k], longer.objective, 0.01, source))
     rows.append(
-        Row("hypervolume over that of uniform densities", made.gain, 1.3, 0.1, "stated margin: 1.3")
+        Row(
+            "hypervolume over that of uniform densities: short of 1.3 by",
+            max(0.0, 1.3 - made.gain),
+            0.0,
+            0.0,
+            f"stated margin; it is {made.gain:.4g}",
+            True,
+        )
     )
     return rows
 

@@ -70,7 +70,7 @@ def _stop_all_ranks(
     rank, size = MPI.COMM_WORLD.rank, MPI.COMM_WORLD.size
     time.sleep(1.0 if rank else 0.0)  # when all ranks raise, rank 0 speaks and ends the others
     if issubclass(kind, KeyboardInterrupt) or isinstance(error.__context__, KeyboardInterrupt):
-        text = "Interrupted: nothing was written.\n"
+        text = "Interrupted.\n"
     elif issubclass(kind, ToolkitError) and "TOOLKIT_TRACEBACK" not in os.environ:
         text = f"{kind.__name__}: {error}\n"
     else:
