@@ -15,7 +15,7 @@ import gmsh
 from toolkit.geometry import beam, pipe, plate_with_hole, spinal_cage
 
 MESHES: dict[str, partial[None]] = {
-    "spinal_cage": partial(spinal_cage, size=0.82),
+    "spinal_cage": partial(spinal_cage, size=0.78),
     "plate_with_hole": partial(plate_with_hole, size=4.0),
     "pipe": partial(pipe, size=1.2),
     "beam": partial(beam, size=2.5),

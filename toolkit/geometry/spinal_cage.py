@@ -9,8 +9,10 @@ and its area is known. The ring is a structured O-grid of quadrilaterals, four t
 between the contours, and is extruded along z into hexahedra; the circumferential edge length is
 ``size`` in the middle of the wall, so it is longer on the outer contour and shorter at the window.
 
-36 × 28 mm and 12 mm high is typical of the middle footprints that ALIF systems are sold in; it is
-no copy of one product. Lordosis, teeth and screw holes are left out: head and base are plane and
+The outer size, 38.1 × 25.4 mm (1.5 × 1 in) and 9.9 mm high, is that of the published ALIF cage
+with lattice windows among the sample files of the 3MF Consortium, "spinal implant.3mf"
+(https://github.com/3MFConsortium/3mf-samples at 665e20d, object "ALIF": 38.100 × 25.400 × 9.917 mm
+over its teeth). Its lordosis, teeth and screw holes are left out: head and base are plane and
 parallel, as the blocks of an ASTM F2077 compression test meet them. The model runs on one rank.
 """
 
@@ -32,9 +34,9 @@ SAMPLES = 49
 def spinal_cage(
     *,
     size: float,
-    length: float = 36.0,
-    width: float = 28.0,
-    height: float = 12.0,
+    length: float = 38.1,
+    width: float = 25.4,
+    height: float = 9.9,
     wall: float = 6.0,
 ) -> None:
     """Build and mesh the cage in the current gmsh model: hexahedra, millimetres.
@@ -67,7 +69,7 @@ def spinal_cage(
     gmsh.model.mesh.generate(3)
 
 
-def footprint(*, length: float = 36.0, width: float = 28.0, wall: float = 6.0) -> float:
+def footprint(*, length: float = 38.1, width: float = 25.4, wall: float = 6.0) -> float:
     """Exact area of the head, or of the base, of `spinal_cage` in the unit given, squared."""
     a, b = length / 2, width / 2
     ring = a * b - (a - wall) * (b - wall)
