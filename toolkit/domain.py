@@ -58,6 +58,11 @@ class Measure(ufl.Measure):
         """The measure restricted to the union of the named regions."""
         kind, codimension = self.integral_type(), self._codimension
         region = self._of.integral_id(kind, codimension, names) if names else "everywhere"
+        if degree is not None and degree < 2:
+            raise InputError(
+                f"degree={degree} is a rule of one point, which the form compiler confuses with "
+                "the other rules of a form. Ask for 2 or more."
+            )
         metadata = {} if degree is None else {"quadrature_degree": degree}
         return Measure(kind, self._of, codimension, region, **metadata)
 
@@ -68,7 +73,8 @@ def completed(form: ufl.Form) -> ufl.Form:
     The degree is settled before the form is differentiated, so that a derivative is integrated by
     the rule of what it is the derivative of. It is exact for polynomial integrands on affine cells
     and parallelepipeds (8 points for the stiffness of a trilinear hexahedron); `dx(degree=4)` asks
-    for another.
+    for another. Rules of one point are for constants on affine cells alone: the form compiler gives
+    what it finds at that point to the other rules of a form (FFCx issue 394).
     """
     integrals = []
     for integral in form.integrals():
@@ -77,7 +83,8 @@ def completed(form: ufl.Form) -> ufl.Form:
             geometry = integral.ufl_domain().ufl_coordinate_element().embedded_superdegree
             degree = estimate_total_polynomial_degree(apply_algebra_lowering(integral.integrand()))
             curved = integral.ufl_domain().topological_dimension * (geometry - 1)
-            metadata["quadrature_degree"] = degree + curved
+            affine = integral.ufl_domain().is_piecewise_linear_simplex_domain()
+            metadata["quadrature_degree"] = 0 if affine and not degree else max(degree + curved, 2)
         domain = Domain.of_mesh.get(integral.ufl_domain().ufl_id())
         if data is None and domain is not None:
             data = domain.integration_domains(integral.integral_type())
@@ -158,13 +165,19 @@ class Domain:
                 model; builds the geometry, names its parts and generates the mesh.
             comm: Communicator of the mesh.
         """
+        arrays, source = cls._model(geometry, comm)
+        return cls._distribute(arrays, comm, source)
+
+    @staticmethod
+    def _model(geometry: Callable[..., Any], comm: MPI.Comm) -> tuple[meshfile.MeshArrays, str]:
+        """The whole mesh of a gmsh model on rank 0, and what to call it; collective."""
         inner = geometry.func if isinstance(geometry, partial) else geometry
         source = getattr(inner, "__name__", "gmsh model")
         arrays = meshfile._EMPTY
         with together(comm):
             if comm.rank == 0:
                 arrays = meshfile.build(lambda _: geometry(), source=source)
-        return cls._distribute(arrays, comm, source)
+        return arrays, source
 
     @classmethod
     def box(
@@ -220,7 +233,14 @@ class Domain:
 
     @classmethod
     def _distribute(cls, arrays: meshfile.MeshArrays, comm: MPI.Comm, source: str) -> Self:
-        """Create the mesh from each rank's arrays and find its named entities; collective."""
+        mesh_, named, fingerprint = cls._create(arrays, comm)
+        return cls(mesh_, named, source=source, fingerprint=fingerprint)
+
+    @staticmethod
+    def _create(
+        arrays: meshfile.MeshArrays, comm: MPI.Comm
+    ) -> tuple[mesh.Mesh, dict[tuple[int, str], npt.NDArray[np.int32]], str]:
+        """The mesh from each rank's arrays, its named entities and its hash; collective."""
         heads = comm.allgather((arrays.cell, arrays.points.shape[1], arrays.fingerprint))
         (shape, degree), d, fingerprint = next(head for head in heads if head[1])
         widths = {key: nodes.shape[1] for key, nodes in arrays.named.items()}
@@ -239,7 +259,7 @@ class Domain:
             key: _find(mesh_, key[0], arrays.named.get(key, np.zeros((0, widths[key]), np.int64)))
             for key in sorted(widths)
         }
-        return cls(mesh_, named, source=source, fingerprint=fingerprint)
+        return mesh_, named, fingerprint
 
     # ---- names ------------------------------------------------------------------------------
 
@@ -283,15 +303,18 @@ class Domain:
         def predicate(x: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
             return np.broadcast_to(np.asarray(where(x), dtype=bool), x.shape[1:]).copy()
 
-        locate = (
-            mesh.locate_entities_boundary if dim == self.dimension - 1 else mesh.locate_entities
-        )
-        found = locate(self.mesh, dim, predicate)
+        found = self._located(dim, predicate)
         if self.comm.allreduce(len(found)) == 0:
             raise InputError(
                 f"No {_WORD[dim]} of '{self.source}' satisfies the predicate given for '{name}'."
             )
         self._named[dim, name] = np.sort(found).astype(np.int32)
+
+    def _located(self, dim: int, where: Callable[[npt.NDArray[np.float64]], Any]) -> Any:
+        """Local entities whose vertices all satisfy `where`; facets of the boundary alone."""
+        facets = dim == self.dimension - 1
+        locate = mesh.locate_entities_boundary if facets else mesh.locate_entities
+        return locate(self.mesh, dim, where)
 
     # ---- measures ---------------------------------------------------------------------------
 
@@ -369,6 +392,12 @@ class Domain:
     def area(self, name: str) -> float:
         """Area of a named boundary (length in 2D); collective."""
         return self.integrate(fem.Constant(self.mesh, 1.0) * self.ds(name))
+
+    def between(
+        self, start: npt.NDArray[np.float64], end: npt.NDArray[np.float64]
+    ) -> npt.NDArray[np.float64]:
+        """Vector from points to points, (n, 3)."""
+        return np.asarray(end - start)
 
     # ---- one number a cell ------------------------------------------------------------------
 
