@@ -15,6 +15,7 @@ import ufl
 from dolfinx import fem, la
 
 from toolkit.density import Density
+from toolkit.energy import Energies, Energy
 from toolkit.errors import EvaluationError, InputError
 from toolkit.functional import Functional
 from toolkit.state import State
@@ -50,12 +51,19 @@ class Reduced:
             )
         mesh = over.domain.mesh
         self._weights = [fem.Constant(mesh, 1.0) for _ in functional.integrals]
-        lagrangian = sum(
-            (w * i.form for w, i in zip(self._weights, functional.integrals, strict=True)),
-            ufl.Form([]),
-        )
+        self._groups: dict[Energies, dict[int, tuple[int, int]]] = {}
+        lagrangian = ufl.Form([])
+        for k, integral in enumerate(functional.integrals):
+            if isinstance(integral, Energy):
+                self._groups.setdefault(integral.group, {})[k] = integral.pair
+            else:
+                lagrangian = lagrangian + self._weights[k] * integral.form
+        for group in self._groups:
+            lagrangian = lagrangian + group.form
         self._adjoints: list[_Adjoint] = []
         for state in reversed(states):
+            if state not in lagrangian.coefficients():
+                continue  # nothing depends on it but what is stationary in it
             adjoint = _Adjoint(state, lagrangian)
             lagrangian = lagrangian + ufl.replace(state.residual, {state.test: adjoint.function})
             self._adjoints.append(adjoint)
@@ -91,8 +99,11 @@ class Reduced:
         self.over.update(x)
         for state in self.functional.states:
             state.solve()
-        for weight, slope in zip(self._weights, self.functional.partials(), strict=True):
+        slopes = self.functional.partials()
+        for weight, slope in zip(self._weights, slopes, strict=True):
             weight.value = slope
+        for group, pairs in self._groups.items():
+            group.weigh({pair: slopes[k] for k, pair in pairs.items()})
         for adjoint in self._adjoints:
             self.adjoint_solves += adjoint.solve()
         duals = {stage: dual.assemble() for stage, dual in self._duals.items()}
@@ -112,16 +123,12 @@ class _Adjoint:
         self.state = state
         space = state.function_space
         self.function = fem.Function(space, name=f"{state.name}_adjoint")
-        mentions = state in lagrangian.coefficients()
-        self._form = fem.form(ufl.derivative(lagrangian, state)) if mentions else None
+        self._form = fem.form(ufl.derivative(lagrangian, state))
         self._right = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
         self._comm = space.mesh.comm
 
     def solve(self) -> bool:
         """Compute λ; True if a linear system had to be solved; collective."""
-        if self._form is None:
-            self.function.x.array[:] = 0.0
-            return False
         b, operator, n = self._right, self.state.operator, self.state.owned
         operator.update()  # another load case may have filled the matrix since
         b.array[:] = 0.0

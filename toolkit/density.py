@@ -12,8 +12,8 @@ cone filter of radius R has the same second moment per axis for r² = R² (d+1) 
 
 The projection is tanh-shaped and keeps 0 and 1 (Wang, Lazarov & Sigmund 2011,
 doi:10.1007/s00158-010-0602-y); the filter is that of Lazarov & Sigmund 2011, doi:10.1002/nme.3072.
-Every map stands beside its transpose. Vectors x hold one number a cell in mesh-file order, whole
-and the same on every rank.
+Every map stands beside its transpose. Vectors x hold one number a variable, whole and the same on
+every rank: a variable is a cell, in mesh-file order, or the cells that a symmetry makes one.
 """
 
 from collections.abc import Sequence
@@ -26,6 +26,7 @@ from dolfinx import fem, la, mesh
 from toolkit.domain import Domain
 from toolkit.errors import InputError
 from toolkit.solver import LinearSolver, Recipe, cell_matrix
+from toolkit.symmetry import Symmetry, orbits
 
 __all__ = ["Density"]
 
@@ -33,14 +34,15 @@ Vector = npt.NDArray[np.float64]
 
 
 class Density:
-    """A density field with one design variable a cell.
+    """A density field with one design variable a cell, or one for all cells of an orbit.
 
     Attributes:
         domain: Where it lives.
         radius: The cone filter's radius that the filter stands for, or None.
-        lower: Lower bounds of x, (cells,), mesh-file order; `upper` likewise.
-        start: The initial x, (cells,).
-        free: False for cells of solid or void regions, (cells,).
+        size: Number of variables.
+        lower: Lower bounds of x, (variables,); `upper` likewise.
+        start: The initial x, (variables,).
+        free: False for variables of solid or void regions alone, (variables,).
         beta: Steepness of the projection; 0 is none.
         value: x as a cell-wise function; `filtered` and `physical` likewise.
     """
@@ -55,6 +57,7 @@ class Density:
         solid: Sequence[str] = (),
         void: Sequence[str] = (),
         threshold: float = 0.5,
+        symmetry: Symmetry | None = None,
     ) -> None:
         """Make the design of a domain and set it to its start.
 
@@ -62,18 +65,21 @@ class Density:
             domain: The mesh.
             radius: Filter radius (length), of a cone filter with the same second moment; None
                 for no filter.
-            start: Initial value, one number or one a cell in mesh-file order.
+            start: Initial value, one number, one a cell in mesh-file order, or one a variable.
             bounds: Lower and upper bound of x.
             solid: Named regions whose physical density is 1 whatever x is.
             void: Named regions whose physical density is 0.
             threshold: η, the filtered density that the projection leaves at about 0.5.
+            symmetry: "orthotropic" (mirror planes through the middle) or "cubic" (and exchanged
+                axes): cells that it maps to one another are one variable.
 
         Raises:
             InputError: A radius, bound, start or threshold outside its range, an unknown region.
         """
         _check(radius, bounds, threshold)
         self.domain, self.comm, self.radius, self.threshold = domain, domain.comm, radius, threshold
-        self.size = domain.num_cells
+        self._orbit = None if symmetry is None else orbits(domain, symmetry)
+        self.size = domain.num_cells if self._orbit is None else int(self._orbit.max()) + 1
         self.lower, self.upper = (np.full(self.size, float(b)) for b in bounds)
         self.beta = 0.0
         self.value, self.filtered, self.physical = (
@@ -81,7 +87,7 @@ class Density:
         )
         self._passive = self._passive_regions(solid, void)
         passive = domain.gather_cells(np.isfinite(self._passive).astype(float))
-        self.free = passive < 0.5
+        self.free = self._of_variables(passive) < self._of_variables(np.ones(len(passive)))
         self._filter = None if radius is None else _Helmholtz(domain, radius)
         self.start = self._start(start)
         self._x = np.full(self.size, np.nan)
@@ -91,21 +97,21 @@ class Density:
 
     @property
     def vector(self) -> Vector:
-        """The present x, (cells,), the same on every rank."""
+        """The present x, (variables,), the same on every rank."""
         return self._x.copy()
 
     def update(self, x: Vector) -> None:
         """Set the design; collective.
 
         Args:
-            x: (cells,), mesh-file order, the same on every rank.
+            x: (variables,), the same on every rank; or (cells,), which a symmetry averages.
         """
-        x = np.asarray(x, dtype=float)
+        x = self._averaged(np.asarray(x, dtype=float))
         if x.shape != (self.size,):
             raise InputError(f"A design of this mesh has shape ({self.size},), not {x.shape}.")
         if np.array_equal(x, self._x):
             return
-        owned = self.domain.scatter_cells(x)
+        owned = self.domain.scatter_cells(x if self._orbit is None else x[self._orbit])
         self._set(self.value, owned)
         if self._filter is not None:
             owned = self._filter(owned)
@@ -141,7 +147,7 @@ class Density:
             value: The same by x itself.
 
         Returns:
-            Derivative by x, (cells,), the same on every rank.
+            Derivative by x, (variables,), the same on every rank.
         """
         dual = np.zeros(len(self.domain.cells))
         if physical is not None:
@@ -154,7 +160,7 @@ class Density:
             dual = self._filter.transposed(dual)
         if value is not None:
             dual += self._owned(value)
-        return self.domain.gather_cells(dual)
+        return self._of_variables(self.domain.gather_cells(dual))
 
     def greyness(self) -> float:
         """4 ∫ρ (1 − ρ) / |Ω| over the cells that are not passive: 0 is black and white."""
@@ -165,6 +171,16 @@ class Density:
         return float(grey / volume) if volume > 0 else 0.0
 
     # ---- inside -----------------------------------------------------------------------------
+
+    def _averaged(self, x: Vector) -> Vector:
+        """Means over the orbits of one value a cell; a vector of variables is left as it is."""
+        if self._orbit is None or x.shape != self._orbit.shape:
+            return x
+        return self._of_variables(x) / self._of_variables(np.ones(len(x)))
+
+    def _of_variables(self, cells: Vector) -> Vector:
+        """Sums over the cells of each variable: the transpose of x ↦ the cells' values."""
+        return cells if self._orbit is None else np.bincount(self._orbit, cells, self.size)
 
     def _owned(self, f: fem.Function | la.Vector) -> Vector:
         vector = f.x if isinstance(f, fem.Function) else f
@@ -190,9 +206,11 @@ class Density:
             x = np.full(self.size, float(start)) if np.ndim(start) == 0 else np.array(start, float)
         except (TypeError, ValueError):
             raise InputError(f"start = {start!r} is not a number or a vector of them.") from None
+        x = self._averaged(x)
         if x.shape != (self.size,):
             raise InputError(
-                f"start has shape {x.shape}; give one number or one a cell, ({self.size},)."
+                f"start has shape {x.shape}; give one number or one a cell, "
+                f"({self.domain.num_cells},)."
             )
         outside = ~((x >= self.lower) & (x <= self.upper))
         if outside.any():
@@ -257,7 +275,7 @@ def _transmissibilities(domain: Domain) -> tuple[npt.NDArray[np.int32], Vector]:
     normal = _facet_areas(domain, inner)
     every = np.arange(len(domain.cell_dofs), dtype=np.int32)
     centres = mesh.compute_midpoints(domain.mesh, d, every)
-    span = centres[pairs[:, 1]] - centres[pairs[:, 0]]
+    span = domain.between(centres[pairs[:, 0]], centres[pairs[:, 1]])
     T = np.abs((normal * span).sum(axis=1)) / (span**2).sum(axis=1)
     return pairs, T
 

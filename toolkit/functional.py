@@ -43,6 +43,11 @@ class Integral:
     def _compiled(self) -> fem.Form:
         return fem.form(self.form)
 
+    @property
+    def states(self) -> list[State]:
+        """The states that it mentions."""
+        return states_of(self.form)
+
     def value(self) -> float:
         """Its value at the present data, summed over ranks; collective."""
         local = fem.assemble_scalar(self._compiled)
@@ -93,6 +98,17 @@ class Functional:
             self._outer = (lambda values: values[0]) if len(integrals) == 1 else np.asarray
 
     @classmethod
+    def of_integrals(cls, integrals: tuple[Integral, ...], outer: Outer, *, name: str) -> Self:
+        """A functional of integrals that exist already.
+
+        Args:
+            integrals: Those that it depends on.
+            outer: Analytic function of the array of their values.
+            name: What it is called where the script has no variable for it.
+        """
+        return cls._derived(integrals, outer, name, checked=False)
+
+    @classmethod
     def _derived(
         cls, integrals: tuple[Integral, ...], outer: Outer, name: str, *, checked: bool
     ) -> Self:
@@ -119,7 +135,7 @@ class Functional:
     @cached_property
     def states(self) -> tuple[State, ...]:
         """All states it needs, each after those that it needs itself."""
-        return tuple(with_upstream(states_of(*(i.form for i in self.integrals))))
+        return tuple(with_upstream(state for i in self.integrals for state in i.states))
 
     @property
     def value(self) -> Any:

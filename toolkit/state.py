@@ -36,6 +36,7 @@ class State(fem.Function):
         test: The test function v.
         operator: Matrix ∂F/∂u and its solver; load cases share one.
         upstream: The other states that the residual mentions.
+        solves: How often it has been solved.
     """
 
     _living: ClassVar["weakref.WeakSet[State]"] = weakref.WeakSet()
@@ -51,7 +52,7 @@ class State(fem.Function):
         recipe: Recipe | None = None,
         near_null: Sequence[npt.NDArray[np.float64]] = (),
         preconditioner: object | None = None,
-        operator: Operator | None = None,
+        operator: Operator | Callable[[ufl.Form], Operator] | None = None,
     ) -> None:
         """State an equation; nothing is solved yet.
 
@@ -64,7 +65,8 @@ class State(fem.Function):
             recipe: How to solve; a factorisation unless given.
             near_null: Modes for multigrid.
             preconditioner: Context of a python preconditioner, if the recipe asks for one.
-            operator: Another state's operator, for a further load case.
+            operator: Another state's operator, for a further load case, or a function that makes
+                one of the bilinear form ∂F/∂u.
 
         Raises:
             InputError: The residual is not affine in u, or has no term with u.
@@ -75,6 +77,8 @@ class State(fem.Function):
         check_shared_vectors(self.residual)
         bilinear, linear = _split(self.residual, self, name)
         self.conditions = list(conditions)
+        if callable(operator):
+            operator = operator(bilinear)
         if operator is not None and _identity(bilinear) != _identity(operator.form):
             raise InputError(
                 f"The state '{name}' was given the operator of another equation. States can share "
@@ -90,6 +94,7 @@ class State(fem.Function):
             preconditioner=preconditioner,
         )
         self.upstream = tuple(s for s in states_of(self.residual) if s is not self)
+        self.solves = 0
         self._load = fem.form(linear)
         self._right = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
         self._fingerprint = Fingerprint(
@@ -111,6 +116,7 @@ class State(fem.Function):
         try:
             self.operator.update()
             self.operator.solve(self._assemble_load(), self.x)
+            self.solves += 1
         except Exception:
             self._fingerprint.forget()
             raise
@@ -133,6 +139,11 @@ class State(fem.Function):
         """Number of dofs that this rank owns."""
         dofmap = self.function_space.dofmap
         return int(dofmap.index_map.size_local * dofmap.index_map_bs)
+
+    @property
+    def load(self) -> npt.NDArray[np.float64]:
+        """Owned entries of the right-hand side of the last solve."""
+        return self._right.array[: self.owned]
 
     def split(self) -> tuple[Any, ...]:
         """UFL parts of a mixed state, which keep the dependency (a sub-Function would lose it)."""

@@ -26,7 +26,7 @@ from toolkit.saddle import SaddlePoint
 from toolkit.solver import Recipe
 from toolkit.state import State
 
-__all__ = ["Flow", "stokes"]
+__all__ = ["Flow", "cell_size", "check_covered", "mixed_space", "stokes"]
 
 Pair = Literal["taylor-hood", "stabilised"]
 DIRECT_DOFS = {2: 400_000, 3: 20_000}  # below these a factorisation is faster
@@ -87,7 +87,11 @@ def stokes(
         n: scalar_value(domain, value, f"pressure on '{n}'")
         for n, value in (pressure or {}).items()
     }
-    _check_covered(domain, [*velocity, *openings, *slip])
+    check_covered(
+        domain,
+        [*velocity, *openings, *slip],
+        "into velocity (a list of names is no-slip), pressure or slip",
+    )
     for name_ in set(openings) & (set(velocity) | set(slip)):
         value = velocity[name_] if isinstance(velocity, Mapping) and name_ in velocity else 0
         if not isinstance(value, tuple | list) or all(v is not None for v in value):
@@ -95,7 +99,7 @@ def stokes(
                 f"stokes: '{name_}' has a pressure and a whole velocity (or slip). Give it one of "
                 "them, or leave the velocity's normal component free with None."
             )
-    space = _space(domain, pair)
+    space = mixed_space(domain, pair)
     conditions = prescribed(domain, space.sub(0), velocity, what="velocity")
     walls, oblique = _slip_walls(domain, slip)
     conditions += prescribed(domain, space.sub(0), walls, what="slip")
@@ -103,7 +107,7 @@ def stokes(
         _check_balance(domain, space, conditions)
         conditions.append(_pin(space))
     f = None if body is None else vector_value(domain, body, "body force")
-    h = _cell_size(domain)
+    h = cell_size(domain)
     n, dx, ds = ufl.FacetNormal(domain.mesh), domain.dx, domain.ds
 
     def residual(w: Any, test: Any) -> ufl.Form:
@@ -139,7 +143,8 @@ def stokes(
     )
 
 
-def _space(domain: Domain, pair: Pair) -> fem.FunctionSpace:
+def mixed_space(domain: Domain, pair: Pair) -> fem.FunctionSpace:
+    """Velocity and pressure of a pair of elements."""
     cell, d = domain.mesh.basix_cell(), domain.dimension
     degree = 2 if pair == "taylor-hood" else 1
     velocity = basix.ufl.element("Lagrange", cell, degree, shape=(d,))
@@ -151,7 +156,7 @@ def _normal_force(u: Any, p: Any, μ: Expr, n: Any) -> Expr:
     return μ * ufl.dot(ufl.dot(ufl.grad(u), n), n) - p
 
 
-def _cell_size(domain: Domain) -> fem.Function:
+def cell_size(domain: Domain) -> fem.Function:
     """Edge length of a cube, or of a cube cut into d! simplices, of each cell's volume."""
     h = fem.Function(domain.cellwise, name="cell size")
     d = domain.dimension
@@ -161,7 +166,7 @@ def _cell_size(domain: Domain) -> fem.Function:
     return h
 
 
-def _check_covered(domain: Domain, names: Sequence[str]) -> None:
+def check_covered(domain: Domain, names: Sequence[str], where: str) -> None:
     """Every boundary facet needs a condition: one forgotten would be an open outflow."""
     d = domain.dimension
     outer = mesh.exterior_facet_indices(domain.mesh.topology)
@@ -169,9 +174,8 @@ def _check_covered(domain: Domain, names: Sequence[str]) -> None:
     bare = domain.comm.allreduce(int((~np.isin(outer, covered)).sum()))
     if bare:
         raise InputError(
-            f"stokes: {bare} boundary facets of '{domain.source}' have no condition. Put their "
-            "names into velocity (a list of names is no-slip), pressure or slip. It has: "
-            f"{', '.join(domain.names(d - 1))}."
+            f"{bare} boundary facets of '{domain.source}' have no condition for the flow. Put "
+            f"their names {where}. It has: {', '.join(domain.names(d - 1))}."
         )
 
 

@@ -1,0 +1,482 @@
+"""A `Domain` whose opposite faces are one: the periodic unit cell.
+
+The topology is made from cells whose vertices on opposite faces carry one number, so every space,
+filter and multigrid on it is periodic, without constraint equations. The geometry is then given
+back: each cell gets coordinates of its own, unwrapped by the minimum image x + L round((x₀ − x)/L)
+and placed so that its midpoint lies within the period. That is local to each rank. It needs cells
+shorter than half a period, hence three cells along each.
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from itertools import permutations, product
+from pathlib import Path
+from typing import Any, Self
+
+import basix
+import numpy as np
+import numpy.typing as npt
+import ufl
+from dolfinx import cpp, la, mesh
+from mpi4py import MPI
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
+
+from toolkit import meshfile
+from toolkit.domain import Domain, Shape
+from toolkit.errors import InputError, agree, together
+
+__all__ = ["Cell"]
+
+Points = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
+AXES = "xyz"
+
+
+class Cell(Domain):
+    """A periodic domain.
+
+    Attributes:
+        lengths: The period along each axis, (d,).
+        periodic: Along which axes it repeats.
+    """
+
+    lengths: Points
+    periodic: tuple[bool, ...]
+
+    @classmethod
+    def box(
+        cls,
+        lengths: Sequence[float],
+        resolution: Sequence[int],
+        *,
+        shape: Shape | None = None,
+        periodic: Sequence[bool] | None = None,
+        comm: MPI.Comm = MPI.COMM_WORLD,
+    ) -> Self:
+        """A rectangle or box from the origin, all of it meshed.
+
+        Cell number (i n₂ + j) n₃ + k lies at position i, j, k, so that the ravelled array of
+        voxels is a vector in mesh-file order; triangles and tetrahedra come 2 and 6 to a voxel.
+        Faces are named xmin, xmax, ymin, …; those of a period are one, inside the domain.
+
+        Args:
+            lengths: Two or three edge lengths.
+            resolution: Number of cells along each, at least three along a period.
+            shape: Cell shape; quadrilaterals and hexahedra unless given.
+            periodic: Axes along which it repeats; all unless given.
+            comm: Communicator of the mesh.
+
+        Raises:
+            InputError: A length that is not positive, a period of fewer than three cells.
+        """
+        d = len(lengths)
+        shapes: dict[int, tuple[Shape, Shape]] = {
+            2: ("quadrilateral", "triangle"),
+            3: ("hexahedron", "tetrahedron"),
+        }
+        if d not in shapes or len(resolution) != d:
+            raise InputError(
+                f"Cell.box: lengths {tuple(lengths)} and resolution {tuple(resolution)} must both "
+                "have two or three entries."
+            )
+        if not (min(lengths) > 0 and np.isfinite(lengths).all()) or min(resolution) < 1:
+            raise InputError(
+                f"Cell.box: lengths {tuple(lengths)} must be positive and resolution "
+                f"{tuple(resolution)} at least 1."
+            )
+        shape = shape or shapes[d][0]
+        if shape not in shapes[d]:
+            raise InputError(f"Cell.box: shape '{shape}' is none of {', '.join(shapes[d])}.")
+        repeats = _axes(periodic, d)
+        for axis, (n, again) in enumerate(zip(resolution, repeats, strict=True)):
+            if again and n < 3:
+                raise _too_few(f"Cell.box: {n} cells along {AXES[axis]}")
+        periods = np.asarray(lengths, dtype=float)
+        grid = _Grid(periods, np.asarray(resolution), repeats, shape)
+        return cls._make(grid.part(comm.rank, comm.size), periods, repeats, comm, grid.text)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        lengths: Sequence[float] | None = None,
+        periodic: Sequence[bool] | None = None,
+        comm: MPI.Comm = MPI.COMM_WORLD,
+    ) -> Self:
+        """Read a gmsh .msh (or its converted .h5) whose opposite faces match node by node.
+
+        Args:
+            path: The mesh file; it is read on rank 0.
+            lengths: The periods, if they exceed what is meshed; else the extents of the mesh.
+            periodic: Axes along which it repeats; all unless given.
+            comm: Communicator of the mesh.
+
+        Raises:
+            InputError: Faces that do not match, a period of fewer than three cells, and what
+                `Domain.read` refuses.
+        """
+        arrays = meshfile._EMPTY
+        with together(comm):
+            if comm.rank == 0:
+                arrays = meshfile.read(Path(path), MPI.COMM_SELF)
+        return cls._wrapped(arrays, lengths, periodic, comm, str(path))
+
+    @classmethod
+    def build(
+        cls,
+        geometry: Callable[..., Any],
+        *,
+        lengths: Sequence[float] | None = None,
+        periodic: Sequence[bool] | None = None,
+        comm: MPI.Comm = MPI.COMM_WORLD,
+    ) -> Self:
+        """Mesh a gmsh model on rank 0, identify its opposite faces and distribute it.
+
+        Args:
+            geometry: Called on rank 0 as by `Domain.build`; opposite faces are meshed alike
+                (`gmsh.model.mesh.setPeriodic`).
+            lengths: The periods, if they exceed what is meshed; else the extents of the mesh.
+            periodic: Axes along which it repeats; all unless given.
+            comm: Communicator of the mesh.
+
+        Raises:
+            InputError: Faces that do not match, a period of fewer than three cells.
+        """
+        arrays, source = cls._model(geometry, comm)
+        return cls._wrapped(arrays, lengths, periodic, comm, source)
+
+    @classmethod
+    def _wrapped(
+        cls,
+        arrays: meshfile.MeshArrays,
+        lengths: Sequence[float] | None,
+        periodic: Sequence[bool] | None,
+        comm: MPI.Comm,
+        source: str,
+    ) -> Self:
+        """From the whole mesh on rank 0, whose opposite faces are still two; collective."""
+        periods: Points = np.zeros(0)
+        repeats: tuple[bool, ...] = ()
+        with together(comm):
+            if comm.rank == 0:
+                d = arrays.points.shape[1]
+                repeats = _axes(periodic, d)
+                periods = _periods(arrays.points, lengths, source)
+                arrays = _identify(arrays, periods, repeats, source)
+        periods, repeats = comm.bcast((periods, repeats))
+        return cls._make(arrays, periods, repeats, comm, source)
+
+    @classmethod
+    def _make(
+        cls,
+        arrays: meshfile.MeshArrays,
+        periods: Points,
+        repeats: tuple[bool, ...],
+        comm: MPI.Comm,
+        source: str,
+    ) -> Self:
+        """From arrays whose opposite faces are one; collective."""
+        joined, named, fingerprint = cls._create(arrays, comm)
+        unwrapped = _unwrap(joined, periods, repeats)
+        d = len(periods)
+        for axis, again in zip(AXES, repeats, strict=False):  # the two faces of a period are one
+            low, high = (d - 1, axis + "min"), (d - 1, axis + "max")
+            if again and low in named:
+                named.setdefault(high, named[low])
+        cell = cls.__new__(cls)
+        cell.lengths, cell.periodic = periods, repeats
+        agree(comm, _short_cells(unwrapped, periods, repeats, source))
+        Domain.__init__(cell, unwrapped, named, source=source, fingerprint=fingerprint)
+        return cell
+
+    @property
+    def volume(self) -> float:
+        """Volume of the period (area in 2D), whatever part of it is meshed."""
+        return float(np.prod(self.lengths))
+
+    @property
+    def meshed(self) -> float:
+        """Volume of the cells; collective."""
+        return float(self.comm.allreduce(self.cell_volumes.sum()))
+
+    def between(self, start: Points, end: Points) -> Points:
+        """Vector to the nearest image of the end, (n, 3)."""
+        span = np.asarray(end - start)
+        for axis, again in enumerate(self.periodic):
+            if again:
+                L = self.lengths[axis]
+                span[:, axis] -= L * np.round(span[:, axis] / L)
+        return span
+
+    def _located(self, dim: int, where: Callable[[Points], Any]) -> Any:
+        """As of a `Domain`; at the seam, entities that satisfy it on either side; collective."""
+        topology, geometry, d = self.mesh.topology, self.mesh.geometry, self.dimension
+        inside = np.asarray(where(geometry.x.T))[geometry.dofmaps[0]]
+        corners = basix.topology(getattr(basix.CellType, topology.cell_name()))[dim]
+        within = np.stack([inside[:, each].all(axis=1) for each in corners], axis=1)
+        entities = topology.connectivity(d, dim).array.reshape(within.shape)
+        found = la.vector(topology.index_map(dim), 1)
+        found.array[entities[within]] = 1.0
+        found.scatter_reverse(la.InsertMode.add)  # the cell on the other side may be elsewhere
+        found.scatter_forward()
+        located = np.flatnonzero(found.array)
+        if dim == d - 1:
+            located = np.intersect1d(located, mesh.exterior_facet_indices(topology))
+        return located
+
+    @cached_property
+    def anchors(self) -> str:
+        """Name of one vertex of each connected part, the first in the mesh file; collective."""
+        name = "anchors"
+        vertices = np.arange(self.mesh.topology.index_map(0).size_local, dtype=np.int32)
+        numbers, parts = _connected(self.mesh)
+        found = vertices[(numbers == parts)[: len(vertices)]]
+        self._named[0, name] = found
+        return name
+
+
+class _Grid:
+    """The periodic grid of a box, any slice of it."""
+
+    def __init__(
+        self,
+        lengths: Points,
+        resolution: npt.NDArray[Any],
+        periodic: tuple[bool, ...],
+        shape: Shape,
+    ) -> None:
+        self.n, self.shape, self.d = resolution.astype(np.int64), shape, len(lengths)
+        self.nodes = self.n + ~np.array(periodic)
+        self.spacing = lengths / self.n
+        self.text = (
+            f"cell {[float(v) for v in lengths]} {[int(v) for v in resolution]} {shape} "
+            f"{[bool(p) for p in periodic]}"
+        )
+
+    def part(self, part: int, parts: int) -> meshfile.MeshArrays:
+        """The layers i of this part: nodes, cells and facets by global numbers."""
+        first, last = (int(self.n[0]) * (part + s) // parts for s in (0, 1))
+        end = int(self.nodes[0]) if part == parts - 1 else last
+        points = self._grid([(first, end), *((0, m) for m in self.nodes[1:])]) * self.spacing
+        corners = self._grid([(first, last), *((0, m) for m in self.n[1:])])
+        fingerprint = hashlib.sha256(self.text.encode()).hexdigest()[:16]
+        cells = self._cells(corners)
+        named = {
+            (self.d - 1, AXES[axis] + side): self._face(axis, at, first, last)
+            for axis in range(self.d)
+            for side, at in (("min", 0), ("max", int(self.n[axis])))
+            if side == "min" or self.nodes[axis] > self.n[axis]
+        }
+        return meshfile.MeshArrays(points, cells, (self.shape, 1), named, fingerprint)
+
+    def _number(self, index: Numbers) -> Numbers:
+        """Global number of the nodes at integer positions, (..., d), which wrap around."""
+        number = np.zeros(index.shape[:-1], dtype=np.int64)
+        for axis in range(self.d):
+            number = number * self.nodes[axis] + index[..., axis] % self.nodes[axis]
+        return number
+
+    def _cells(self, corners: Numbers) -> Numbers:
+        """Nodes of the cells whose least corner is given, in DOLFINx order."""
+        if self.shape in ("quadrilateral", "hexahedron"):
+            steps = [np.array(step[::-1]) for step in product((0, 1), repeat=self.d)]
+            return np.stack([self._number(corners + step) for step in steps], axis=1)
+        paths = []
+        for order in permutations(range(self.d)):  # Kuhn: along the axes in any order
+            walk = [np.zeros(self.d, np.int64)]
+            for axis in order:
+                walk.append(walk[-1] + np.eye(self.d, dtype=np.int64)[axis])
+            paths.append(np.stack([self._number(corners + step) for step in walk], axis=1))
+        return np.stack(paths, axis=1).reshape(-1, self.d + 1)
+
+    def _face(self, axis: int, at: int, first: int, last: int) -> Numbers:
+        """Facets on a plane across an axis, among the layers of this part."""
+        ranges = [(first, last), *((0, m) for m in self.n[1:])]
+        if axis == 0:
+            mine = first <= min(at, int(self.n[0]) - 1) < last
+            ranges[0] = (at, at + 1) if mine else (0, 0)
+        else:
+            ranges[axis] = (at, at + 1)
+        corners = self._grid(ranges)
+        others = [a for a in range(self.d) if a != axis]
+        unit = np.eye(self.d, dtype=np.int64)
+        if self.shape in ("quadrilateral", "hexahedron"):
+            steps = [
+                sum((s * unit[a] for s, a in zip(step[::-1], others, strict=True)), 0 * unit[0])
+                for step in product((0, 1), repeat=self.d - 1)
+            ]
+            return np.stack([self._number(corners + step) for step in steps], axis=1)
+        parts = []
+        for order in permutations(others):
+            walk = [np.zeros(self.d, np.int64)]
+            for a in order:
+                walk.append(walk[-1] + unit[a])
+            parts.append(np.stack([self._number(corners + step) for step in walk], axis=1))
+        return np.concatenate(parts)
+
+    @staticmethod
+    def _grid(ranges: Sequence[tuple[int, int]]) -> Numbers:
+        """Integer positions of a block of the grid, (n, d), the last index fastest."""
+        axes = np.meshgrid(*(np.arange(a, b) for a, b in ranges), indexing="ij")
+        return np.stack([axis.ravel() for axis in axes], axis=1)
+
+
+def _axes(periodic: Sequence[bool] | None, d: int) -> tuple[bool, ...]:
+    repeats = (True,) * d if periodic is None else tuple(bool(p) for p in periodic)
+    if len(repeats) != d or not any(repeats):
+        raise InputError(
+            f"periodic = {periodic} must name for each of {d} axes whether it repeats."
+        )
+    return repeats
+
+
+def _too_few(what: str) -> InputError:
+    return InputError(
+        f"{what}: a period needs at least three cells, since with fewer the two ends of an edge "
+        "are one or two cells share all their vertices. Refine it."
+    )
+
+
+def _periods(points: Points, lengths: Sequence[float] | None, source: str) -> Points:
+    extents = np.ptp(points, axis=0)
+    if lengths is None:
+        return extents
+    periods = np.asarray(lengths, dtype=float)
+    if periods.shape != extents.shape or not (periods > 0).all():
+        raise InputError(f"lengths = {lengths} must be {len(extents)} positive numbers.")
+    if (extents > periods * (1 + 1e-9)).any():
+        raise InputError(
+            f"The mesh '{source}' extends over {extents.tolist()}, more than the periods "
+            f"{periods.tolist()}."
+        )
+    return periods
+
+
+def _identify(
+    arrays: meshfile.MeshArrays, periods: Points, periodic: tuple[bool, ...], source: str
+) -> meshfile.MeshArrays:
+    """Give the nodes of opposite faces one number: that of the node with the least coordinates."""
+    x = arrays.points - arrays.points.min(axis=0)
+    near = 1e-6 * periods
+    folded, onto = x.copy(), np.zeros(len(x), dtype=bool)
+    for axis, again in enumerate(periodic):
+        if not again:
+            continue
+        far = x[:, axis] > periods[axis] - near[axis]
+        if far.any():
+            _check_faces(x, axis, periods[axis], near[axis], source)
+        folded[far, axis] -= periods[axis]
+        onto |= far
+    base = np.flatnonzero(~onto)
+    gap, match = cKDTree(x[base]).query(folded[onto])
+    if len(gap) and gap.max() > near.max():
+        raise InputError(
+            f"The edges of the mesh '{source}' do not match across the period: {gap.max():.3g} "
+            "between a node and its nearest image. Mesh opposite faces alike (setPeriodic)."
+        )
+    number = np.empty(len(x), dtype=np.int64)
+    number[base] = np.arange(len(base))
+    number[onto] = match
+    named = {key: number[nodes] for key, nodes in arrays.named.items()}
+    return arrays._replace(points=arrays.points[base], cells=number[arrays.cells], named=named)
+
+
+def _check_faces(x: Points, axis: int, L: float, near: float, source: str) -> None:
+    """Each node of one face has an image on the other."""
+    low, high = x[x[:, axis] < near], x[x[:, axis] > L - near]
+    across = [a for a in range(x.shape[1]) if a != axis]
+    gaps = [
+        cKDTree(a[:, across]).query(b[:, across])[0].max() for a, b in ((low, high), (high, low))
+    ]
+    if max(gaps) > near or len(low) != len(high):
+        raise InputError(
+            f"The faces {AXES[axis]}min and {AXES[axis]}max of the mesh '{source}' do not match: "
+            f"{len(low)} and {len(high)} nodes, the largest mismatch is {max(gaps):.3g}. Mesh them "
+            "alike (gmsh.model.mesh.setPeriodic), or leave this axis out of `periodic`."
+        )
+
+
+def _unwrap(joined: mesh.Mesh, periods: Points, periodic: tuple[bool, ...]) -> mesh.Mesh:
+    """The same topology with coordinates of its own for each cell; local to each rank."""
+    d = len(periods)
+    dofs = joined.geometry.dofmaps[0]
+    x = joined.geometry.x[:, :d]
+    L = np.where(periodic, periods, np.inf)
+    origin = np.empty(d)
+    joined.comm.Allreduce(x.min(axis=0, initial=np.inf), origin, op=MPI.MIN)
+    corner = x[dofs]
+    images = np.where(periodic, np.round((corner[:, :1] - corner) / L), 0.0)
+    corner = corner + images * np.where(periodic, periods, 0.0)
+    middle = np.floor((corner.mean(axis=1) - origin) / L + 1e-9)
+    images = images - np.where(periodic, middle, 0.0)[:, None]
+    digits = 5 ** np.arange(d)  # images lie within ±2 periods
+    code = dofs.astype(np.int64) * 5**d + (images.astype(np.int64) + 2) @ digits
+    unique, place = np.unique(code.ravel(), return_inverse=True)
+    node, image = unique // 5**d, unique[:, None] // digits % 5 - 2
+    points = np.ascontiguousarray(x[node] + image * np.where(periodic, periods, 0.0))
+    geometry = mesh.create_geometry(
+        cpp.common.IndexMap(joined.comm, len(points)),
+        place.reshape(dofs.shape).astype(np.int32),
+        joined.geometry.cmaps[0],
+        points,
+        joined.geometry.input_global_indices[node],
+    )
+    made = cpp.mesh.Mesh_float64(joined.comm, joined.topology._cpp_object, geometry._cpp_object)
+    return mesh.Mesh(made, ufl.Mesh(joined.ufl_domain().ufl_coordinate_element()))
+
+
+def _short_cells(
+    unwrapped: mesh.Mesh, periods: Points, periodic: tuple[bool, ...], source: str
+) -> InputError | None:
+    """An error if a cell is as long as half a period."""
+    corner = unwrapped.geometry.x[unwrapped.geometry.dofmaps[0]][..., : len(periods)]
+    if not len(corner):
+        return None
+    for axis, again in enumerate(periodic):
+        longest = float(np.ptp(corner[..., axis], axis=1).max())
+        if again and longest > 0.499 * periods[axis]:
+            return _too_few(
+                f"The mesh '{source}' has a cell {longest:.3g} long along {AXES[axis]}, whose "
+                f"period is {periods[axis]:.3g}"
+            )
+    return None
+
+
+def _connected(mesh_: mesh.Mesh) -> tuple[Numbers, Numbers]:
+    """The file's number of each local vertex, and the least of those connected to it; collective.
+
+    Each rank joins what its own cells join; then the ranks tell each other the numbers at shared
+    vertices until none changes.
+    """
+    topology, d = mesh_.topology, mesh_.topology.dim
+    shared = topology.index_map(0)
+    count = shared.size_local + shared.num_ghosts
+    corners = topology.connectivity(d, 0).array.reshape(
+        -1, cpp.mesh.cell_num_vertices(topology.cell_type)
+    )
+    nodes = mesh.entities_to_geometry(mesh_, 0, np.arange(count, dtype=np.int32))[:, 0]
+    number = la.vector(shared, 1)
+    number.array[:] = mesh_.geometry.input_global_indices[nodes]
+    rows = np.repeat(corners[:, 0], corners.shape[1] - 1)
+    graph = coo_array((np.ones(len(rows)), (rows, corners[:, 1:].ravel())), (count, count))
+    parts, part = connected_components(graph, directed=False)
+    least = la.vector(shared, 1)
+    least.array[:] = number.array
+    ghosts = np.asarray(shared.ghosts)
+    while True:
+        before = least.array.copy()
+        lowest = np.full(parts, np.inf)
+        np.minimum.at(lowest, part, least.array)
+        least.array[:] = lowest[part]
+        told = mesh_.comm.allgather((ghosts, least.array[shared.size_local :].copy()))
+        places, values = (np.concatenate([each[i] for each in told]) for i in (0, 1))
+        mine = places - shared.local_range[0]
+        here = (mine >= 0) & (mine < shared.size_local)
+        np.minimum.at(least.array, mine[here], values[here])
+        least.scatter_forward()
+        if not mesh_.comm.allreduce(bool((least.array != before).any()), op=MPI.LOR):
+            return number.array.astype(np.int64), least.array.astype(np.int64)
