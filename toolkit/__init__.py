@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING
 
 from toolkit import start  # first: MPI, thread counts and PETSc's options  # isort: skip
 from toolkit.adjoint import Reduced, TaylorTest, taylor_test
+from toolkit.cell import Cell
 from toolkit.darcy import darcy
 from toolkit.density import Density
 from toolkit.domain import Domain
 from toolkit.elasticity import elasticity, strain, stress
 from toolkit.errors import EvaluationError, InputError, SolverError, ToolkitError
 from toolkit.functional import Constraint, Functional
+from toolkit.homogenize import conductivity, permeability, stiffness
 from toolkit.material import brinkman, gibson_ashby, kozeny_carman, lame, ramp, simp
 from toolkit.optimize import Result, minimize
 from toolkit.pareto import Front, pareto
 from toolkit.progress import progress
+from toolkit.properties import PropertyMap, sample
 from toolkit.responses import p_norm, perimeter
 from toolkit.state import State
 from toolkit.stokes import Flow, stokes
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from toolkit.report import write_result
 
 __all__ = [
+    "Cell",
     "Constraint",
     "Density",
     "Domain",
@@ -33,6 +37,7 @@ __all__ = [
     "Front",
     "Functional",
     "InputError",
+    "PropertyMap",
     "Reduced",
     "Result",
     "SolverError",
@@ -40,6 +45,7 @@ __all__ = [
     "TaylorTest",
     "ToolkitError",
     "brinkman",
+    "conductivity",
     "darcy",
     "elasticity",
     "gibson_ashby",
@@ -49,9 +55,12 @@ __all__ = [
     "p_norm",
     "pareto",
     "perimeter",
+    "permeability",
     "progress",
     "ramp",
+    "sample",
     "simp",
+    "stiffness",
     "stokes",
     "strain",
     "stress",
