@@ -30,7 +30,8 @@ FAMILIES = {
     "bcc spheres": partial(sphere_packing, "bcc"),
     "fcc voids": partial(sphere_packing, "fcc", solid="matrix"),
     "Voronoi": partial(voronoi_struts, cells=8, anisotropy=(1, 1, 1.5), lengths=(1.0, 1.2, 1.5)),
-    "random": partial(random_field, wavelength=0.5, waves=12),
+    "random": partial(random_field, wavelength=0.5, waves=6),
+    "mixed": partial(mixed_porosity, micro=0.2, micro_wavelength=0.3, waves=6),
 }
 CUBIC = ["P network", "P sheet", "I-WP network", "I-WP inverse", "Neovius sheet", *LATTICES]
 CUBIC += ["sc spheres", "bcc spheres", "fcc voids"]
@@ -172,20 +173,20 @@ def test_the_gyroids_labyrinths_are_mirror_images():
     assert made.level(-x) == pytest.approx(-made.level(x), abs=1e-12)
 
 
-def test_the_nodal_iwp_surface_has_its_fluid_where_the_function_is_positive():
+def test_the_nodal_iwp_surface_has_its_fluid_where_the_function_is_positive(body):
     """φ > 0 holds 0.53078 of the volume, and the centre of the cell, where φ = 3/2."""
     made = iwp(porosity=0.53078)
     assert made.level(np.full((3, 1), 0.5)) == pytest.approx(-1.5, abs=1e-3)
-    assert iwp(porosity=1 - 0.53078, inverse=True).level(np.zeros((3, 1))) > 0
+    assert body("I-WP inverse").level(np.zeros((3, 1))) > 0
 
 
 @pytest.mark.parametrize(
     ("name", "opened"),
     [
         ("P network", 0.75),
-        ("G network", 0.9),
-        ("D network", 0.9),
-        ("I-WP network", 0.85),
+        ("G network", 0.75),
+        ("D network", 0.75),
+        ("I-WP network", 0.75),
         ("Neovius network", 0.55),
         ("P sheet", 0.75),
     ],
@@ -216,7 +217,7 @@ def test_two_labyrinths_are_open_on_either_side_of_a_sheet(body):
         assert pieces(body(name).voxels((36,) * 3, samples=1) < 0.5) == 2
 
 
-@pytest.mark.parametrize("radius", [0.05, 0.15, 0.3])
+@pytest.mark.parametrize("radius", [0.05, 0.2, 0.3])
 def test_cubic_struts_have_the_volume_of_three_crossing_cylinders(radius):
     exact = 3 * pi * radius**2 - 8 * sqrt(2) * radius**3
     assert cubic(radius=radius).fraction() == pytest.approx(exact, abs=2e-4)
@@ -275,7 +276,7 @@ def test_spheres_have_their_volume(arrangement, number):
 
 def test_overlapping_spheres_lose_their_common_lenses():
     """Six caps of height h on a sphere of the simple cubic packing: π h² (3r − h) / 3 each."""
-    r = 0.6
+    r = 0.55
     h = r - 0.5
     exact = 4 / 3 * pi * r**3 - 6 * pi * h**2 * (3 * r - h) / 3
     made = sphere_packing("sc", porosity=exact, solid="matrix")
@@ -373,24 +374,18 @@ def test_every_corner_of_a_voronoi_cell_joins_four_struts():
     assert distances[:, 2] == pytest.approx(distances[:, 0], abs=1e-9)
 
 
-@pytest.mark.parametrize(
-    "family",
-    [
-        partial(voronoi_struts, cells=6, radius=0.1),
-        partial(random_field, waves=4, wavelength=0.5, porosity=0.7),
-        partial(mixed_porosity, waves=3, micro_wavelength=0.3, porosity=0.7),
-    ],
-)
-def test_the_seed_makes_the_body(family):
-    x = points((1, 1, 1))
-    first, again, other = (family(seed=s).level(x) for s in (5, 5, 6))
+@pytest.mark.parametrize("name", ["Voronoi", "random", "mixed"])
+def test_the_seed_makes_the_body(body, name):
+    x = points(body(name).lengths)
+    first = body(name).level(x)
+    again, other = (FAMILIES[name](porosity=0.55, **seed).level(x) for seed in ({}, {"seed": 6}))
     assert np.array_equal(first, again)
     assert np.mean((first > 0) != (other > 0)) > 0.1
 
 
 def test_a_random_field_has_mean_zero_and_variance_one():
     """Exact for any phases: the waves are orthogonal on the period, and the median is near 0."""
-    made = random_field(porosity=0.5, wavelength=0.4, waves=12)
+    made = random_field(porosity=0.5, wavelength=0.4, waves=6)
     grid = np.stack(np.meshgrid(*[np.arange(16) / 16] * 3)).reshape(3, -1)
     values = made.level(grid)
     assert values.var() == pytest.approx(1, rel=1e-12)
@@ -398,16 +393,11 @@ def test_a_random_field_has_mean_zero_and_variance_one():
 
 def test_anisotropy_stretches_the_structure():
     """Edges of equal length along z cross the surface a third as often as the others."""
-    stretched = partial(random_field, anisotropy=(1, 1, 3), lengths=(1.0, 1.0, 2.0), waves=16)
+    stretched = partial(random_field, anisotropy=(1, 1, 3), lengths=(1.0, 1.0, 2.0), waves=12)
     solid = stretched(porosity=0.5, wavelength=0.3).voxels((24, 24, 48), samples=1) > 0.5
     crossings = [np.mean(solid != np.roll(solid, 1, axis)) for axis in range(3)]
     assert crossings[0] / crossings[2] == pytest.approx(3, rel=0.25)
     assert crossings[1] / crossings[2] == pytest.approx(3, rel=0.25)
-
-
-def test_mixed_porosity_has_the_sum_of_its_pores():
-    made = mixed_porosity(porosity=0.6, micro=0.2, waves=5, micro_wavelength=0.25)
-    assert made.fraction(40, samples=3) == pytest.approx(0.4, abs=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -436,8 +426,8 @@ def test_mixed_porosity_has_the_sum_of_its_pores():
         (lambda: random_field(wavelength=3.0), ["wavelength = 3", "half the shortest"]),
         (lambda: mixed_porosity(porosity=0.2, micro=0.3), ["0.2", "0.3 <"]),
         (lambda: Implicit("line", (1.0,), lambda x: x[0]), ["two or three"]),
-        (lambda: gyroid().voxels((8, 8)), ["(8, 8)", "3 axes"]),
-        (lambda: gyroid().voxels((8, 8, 8), samples=0), ["samples = 0"]),
+        (lambda: cubic(radius=0.1).voxels((8, 8)), ["(8, 8)", "3 axes"]),
+        (lambda: cubic(radius=0.1).voxels((8, 8, 8), samples=0), ["samples = 0"]),
         (
             lambda: at_porosity("f", lambda x: x[0], (1.0, 1.0), porosity=0.0),
             ["porosity = 0", "f"],

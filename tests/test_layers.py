@@ -9,25 +9,29 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "toolkit"
 STOREYS = [  # each room imports from storeys below it and, not in circles, from its own
     ["errors"],
-    ["start", "meshfile"],
+    ["start", "meshfile", "bounds", "moduli"],
     ["domain", "material"],
+    ["cell", "symmetry"],
     ["solver"],
     ["density", "state", "saddle"],
-    ["conditions"],
+    ["conditions", "equal_order"],
     ["elasticity", "darcy", "stokes"],
     ["functional"],
-    ["responses", "adjoint"],
+    ["energy"],
+    ["responses", "adjoint", "homogenize"],
     ["checkpoint", "export", "surface", "optimize", "progress", "pictures", "page", "program"],
-    ["report"],
+    ["properties"],
+    ["report", "catalogue"],
     ["pareto"],
     ["__init__", "__main__"],
 ]
 STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 FOREIGN = {
     "nlopt": {"optimize", "program"},
-    "petsc4py": {"solver", "saddle", "start"},
-    "h5py": {"meshfile", "checkpoint", "export"},
+    "petsc4py": {"solver", "saddle", "equal_order", "start"},
+    "h5py": {"meshfile", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},
+    "scipy": {"cell", "symmetry", "properties"},
 }
 ROOMS = {path.stem: path for path in PACKAGE.glob("*.py")}
 

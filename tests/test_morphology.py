@@ -118,8 +118,10 @@ def test_sizes_are_weighted_by_volume():
     assert wall.edges[[0, -1]] == pytest.approx([4, 9], rel=1e-3)
 
 
-@pytest.mark.parametrize("normal", [(1, 1, 0), (0, 1, 3), (1, 2, 1)])
-@pytest.mark.parametrize("sharp", [False, True])
+@pytest.mark.parametrize(
+    ("normal", "sharp"),
+    [((1, 1, 0), True), ((0, 1, 3), False), ((1, 2, 1), False), ((1, 2, 1), True)],
+)
 def test_inclined_plates(normal, sharp):
     n, share, k = 32, 0.4, np.linalg.norm(normal)
     solid = fractions(waves(normal, share), (n,) * 3)
@@ -130,9 +132,15 @@ def test_inclined_plates(normal, sharp):
     assert cell.passing == pytest.approx([(1 - share) / k] * 3, abs=1 / n)
 
 
-@pytest.mark.parametrize("radius", [0.3, 0.45])
-@pytest.mark.parametrize("centre", [(0.5, 0.5, 0.5), (0.03, 0.42, 0.77)])
-@pytest.mark.parametrize("sharp", [False, True])
+@pytest.mark.parametrize(
+    ("radius", "centre", "sharp"),
+    [
+        (0.3, (0.5, 0.5, 0.5), True),
+        (0.3, (0.03, 0.42, 0.77), False),
+        (0.45, (0.5, 0.5, 0.5), False),
+        (0.45, (0.03, 0.42, 0.77), True),
+    ],
+)
 def test_simple_cubic_spheres(radius, centre, sharp):
     """The widest passing sphere touches four spheres: √2 − 2R; the largest pore has √3 − 2R."""
     n = 32
@@ -172,8 +180,8 @@ def test_the_throat_decides_what_passes():
 
 
 def test_errors_fall_with_the_voxels():
-    """Sphere arrays at 12, 24 and 48 voxels: throat and diameter within a voxel each time."""
-    for n in (12, 24, 48):
+    """Sphere arrays at 12, 20 and 40 voxels: throat and diameter within a voxel each time."""
+    for n in (12, 20, 40):
         cell = morphology(fractions(sphere(0.35, (0.5,) * 3), (n,) * 3), lengths=(1, 1, 1))
         assert abs(cell.passing[0] - (2**0.5 - 0.7)) < 1 / n
         assert abs(cell.wall.largest - 0.7) < 1 / n
@@ -211,7 +219,7 @@ def test_shifting_the_period_changes_nothing(uneven, shift):
     same(here, there)
 
 
-@pytest.mark.parametrize("order", [(1, 0, 2), (0, 2, 1), (2, 0, 1)])
+@pytest.mark.parametrize("order", [(1, 0, 2), (2, 0, 1)])
 def test_permuting_the_axes_permutes_the_answers(uneven, order):
     here = morphology(uneven, lengths=(1.0, 1.2, 1.4))
     lengths = [(1.0, 1.2, 1.4)[i] for i in order]

@@ -133,13 +133,13 @@ class Energies:
         return np.asarray(works + works.T - 0.5 * (energies + energies.T))
 
     def weigh(self, weights: Mapping[tuple[int, int], float]) -> None:
-        """Set the weights of `form`, that of each pair (i, j), at the states' present values."""
+        """Set the weights of `form`, one for each pair (i, j), at the states' values; collective."""
         n = len(self.states)
         W = np.zeros((n, n))
         for (i, j), weight in weights.items():
             W[i, j] += weight / 2
             W[j, i] += weight / 2
-        strengths, directions = np.linalg.eigh(W)
+        strengths, directions = self._comm.bcast(np.linalg.eigh(W))  # one sign on every rank
         for m, q in enumerate(directions.T):
             self._strengths[m].value = strengths[m]
             self._forces[m].value[...] = np.tensordot(q, self._loads, axes=1)

@@ -69,7 +69,7 @@ class EqualOrder:
         drag: Expr,
         size: fem.Function,
         volume: float,
-        rtol: float = 1e-6,
+        rtol: float,
     ) -> None:
         """Make the scalar matrices; what does not depend on the drag is assembled once.
 

@@ -145,15 +145,16 @@ def _write_fields(
     """Write densities and the chosen point's states; the physical density of every point."""
     over, domain = page.over, page.over.domain
     before = over.vector
-    densities = []
-    for design in page.run.design:
-        over.update(design)
+    densities, designs = [], []
+    for variables in page.run.design:
+        over.update(variables)
+        designs.append(_cells(over, over.value))
         densities.append(_cells(over, over.physical))
         page.fractions.append(_mean(over, densities[-1]))
     if len(densities) > 1:
         steps = [
             {"density": density, "design": design}
-            for density, design in zip(densities, page.run.design, strict=True)
+            for density, design in zip(densities, designs, strict=True)
         ]
         times = [float(i + 1) for i in range(len(steps))]
         write_vtkhdf(page.file("designs.vtkhdf"), domain, steps, times=times)
@@ -161,7 +162,7 @@ def _write_fields(
     page.grey = over.greyness() > GREY
     fields: dict[str, Array | fem.Function] = {
         "density": densities[page.chosen],
-        "design": page.run.design[page.chosen],
+        "design": designs[page.chosen],
     }
     fields |= _states(page, functionals)
     write_vtkhdf(page.file(chosen_file), domain, fields)
