@@ -98,7 +98,9 @@ if cell.comm.rank == 0:
     axes.axvline(bound, color="0.3", ls="--", label="Hashin–Shtrikman bound of K")
     for reference in (plate_channel(0.5), schwarz_p_flow()):
         axes.axhline(float(reference.value), color="0.6", ls=":")
-        axes.annotate(f"{reference.name} (no bound)", (0.14, float(reference.value)), fontsize=8)
+        place = (0.02, 1.05 * float(reference.value))
+        words = f"{reference.name} (no bound)"
+        axes.annotate(words, place, xycoords=("axes fraction", "data"), fontsize=8)
     axes.set(xlabel="bulk modulus K / E", ylabel="permeability k / L²", yscale="log")
     axes.legend(fontsize=8)
     figure.savefig(folder / "cells.png", dpi=150)
