@@ -15,7 +15,7 @@ porosity, so it is drawn beside the parallel plates and Schwarz's P surface.
 Run:  mpirun -n 2 python problems/stiff_permeable_cell.py          (--fine for 24³ voxels)
 """
 
-import sys
+from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
@@ -37,7 +37,12 @@ from toolkit.bounds import schwarz_p as schwarz_p_flow
 from toolkit.geometry import body_fitted, remove_islands, schwarz_p, voxel_body
 from toolkit.moduli import bulk
 
-n = 24 if "--fine" in sys.argv else 16
+parser = ArgumentParser()
+parser.add_argument("--fine", action="store_true")
+parser.add_argument("--resolution", type=int, help="voxels along the period")
+parser.add_argument("--iterations", type=int, default=30, help="for each point")
+options, _ = parser.parse_known_args()  # the rest is PETSc's
+n = options.resolution or (24 if options.fine else 16)
 folder = Path("results/stiff_permeable_cell")
 cell = Cell.box((1, 1, 1), (n, n, n))
 dx = cell.dx
@@ -55,7 +60,7 @@ volume = Functional(ρ * dx, name="volume")
 f, g = -K, -k  # both are minimised
 
 designs = []
-for form, least, points in ("network", (0.145, 0.003), 3), ("sheet", (0.155, 0.0006), 5):
+for form, least, points in ("network", (0.145, 0.003), 3), ("sheet", (0.15, 0.0006), 5):
     start = 0.1 + 0.8 * schwarz_p(form=form).voxels((n, n, n))  # the uniform cell is a trap
     design.update(start.ravel())
     front = pareto(
@@ -65,7 +70,7 @@ for form, least, points in ("network", (0.145, 0.003), 3), ("sheet", (0.155, 0.0
         subject_to=[volume <= 0.5, volume >= 0.499],
         limits={f: -least[0], g: -least[1]},
         points=points,
-        iterations=20,
+        iterations=options.iterations,
     )
     front.write(folder / form)
     designs += [(-point.values, point.result.design) for point in front.points]

@@ -148,7 +148,9 @@ def test_spinal_cage_has_its_measures() -> None:
         assert _measure(2, plane) == pytest.approx(area, rel=1e-3)
     assert _measure(2, "outside") == pytest.approx(9.9 * outer, rel=1e-3)
     assert _measure(2, "window") == pytest.approx(9.9 * inner, rel=1e-3)
-    assert gmsh.model.getBoundingBox(-1, -1) == pytest.approx((-19.05, -12.7, 0, 19.05, 12.7, 9.9), abs=1e-3)
+    assert gmsh.model.getBoundingBox(-1, -1) == pytest.approx(
+        (-19.05, -12.7, 0, 19.05, 12.7, 9.9), abs=1e-3
+    )
 
 
 def test_footprint_is_the_integral_over_the_ring() -> None:

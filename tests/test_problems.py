@@ -1,20 +1,35 @@
 """Each problem script runs as it stands, on one rank and on two, small and short."""
 
+import csv
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parent.parent
 SMALL = {
+    "bone_matched_cell": [
+        "--resolution",
+        "8",
+        "--iterations",
+        "2",
+        "--seeds",
+        "1",
+        "--corrections",
+        "0",
+    ],
     "cantilever": ["--resolution", "8", "--iterations", "4"],
     "diffuser": ["--resolution", "12", "--iterations", "4"],
     "double_pipe": ["--resolution", "12", "--iterations", "4"],
     "pipe_bend": ["--resolution", "10", "--iterations", "4"],
+    "stiff_permeable_cell": ["--resolution", "8", "--iterations", "2"],
     "stiff_channel": ["--resolution", "4", "--iterations", "2"],
+    "tpms_catalogue": ["--resolution", "6", "--families", "2"],
 }
+DESIGNS = sorted(SMALL.keys() - {"tpms_catalogue", "stiff_permeable_cell"})
 LIMIT = 120  # seconds for one script
 
 
@@ -43,7 +58,7 @@ def iterations(name: str, printed: str) -> list[float]:
     return [float(word) for word in lines]
 
 
-@pytest.mark.parametrize("name", SMALL)
+@pytest.mark.parametrize("name", DESIGNS)
 def test_a_script_gives_the_same_on_one_rank_and_on_two(name: str, tmp_path: Path) -> None:
     alone = run(name, 1, tmp_path / "alone")
     both = run(name, 2, tmp_path / "both")
@@ -54,6 +69,36 @@ def test_a_script_gives_the_same_on_one_rank_and_on_two(name: str, tmp_path: Pat
         results = tmp_path / folder / "results" / name
         assert (results / "run.h5").is_file()
         assert (results / "report.html").is_file()
+
+
+def test_the_catalogue_is_the_same_on_one_rank_and_on_two(tmp_path: Path) -> None:
+    rows = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        run("tpms_catalogue", ranks, folder)
+        results = folder / "results" / "tpms_catalogue"
+        assert (results / "catalogue.png").is_file()
+        with (results / "catalogue.csv").open(encoding="utf-8") as file:
+            rows.append(list(csv.DictReader(file)))
+    alone, both = rows
+    assert [row["family"] for row in alone] == ["P network"] * 3 + ["gyroid network"] * 3
+    for one, two in zip(alone, both, strict=True):
+        for column in one.keys() - {"family", "printable", "misses"}:
+            assert float(one[column]) == pytest.approx(float(two[column]), rel=1e-4)
+    for family in (alone[:3], alone[3:]):
+        modulus, flow = ([float(row[name]) for row in family] for name in ("E/Es", "k/L2"))
+        assert modulus == sorted(modulus)  # by falling porosity
+        assert flow == sorted(flow, reverse=True)
+
+
+def test_the_stiff_permeable_cell_is_computed_again_on_its_surface(tmp_path: Path) -> None:
+    printed = run("stiff_permeable_cell", 2, tmp_path / "run")
+    results = tmp_path / "run" / "results" / "stiff_permeable_cell"
+    cells = np.loadtxt(results / "cells.csv", delimiter=",", skiprows=1)
+    assert cells.shape == (8, 4)
+    assert (cells > 0).all()
+    assert (results / "cells.png").is_file()
+    assert "of the bound" in printed
 
 
 def test_every_script_is_tried() -> None:

@@ -20,7 +20,7 @@ from inspect import cleandoc
 from itertools import pairwise
 from math import cosh, log2, sqrt, tanh
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from unittest.mock import patch
 
 import toolkit  # first: MPI and PETSc's options  # isort: skip
@@ -28,7 +28,9 @@ import numpy as np
 import ufl
 from dolfinx import mesh
 
+from tests import verify_cells, verify_inverse
 from tests.reference import compliance as reference
+from tests.table import ROOT, Row, Rows, on_ranks
 from tests.test_reference import cantilever, half_mbb
 from toolkit import (
     Density,
@@ -50,41 +52,12 @@ from toolkit import (
 )
 from toolkit.adjoint import taylor_table
 
-ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "verification.md"
 INTRODUCTION = """# Verification
 
 Made by `make verify`. A difference is relative to the reference unless a row says otherwise; MISS
 means that it exceeds the tolerance.
 """
-
-
-class Row(NamedTuple):
-    """One line of a table."""
-
-    quantity: str
-    ours: float
-    reference: float
-    tolerance: float
-    source: str
-    absolute: bool = False
-
-    @property
-    def difference(self) -> float:
-        """ours − reference, over the reference unless absolute."""
-        gap = self.ours - self.reference
-        return gap if self.absolute else gap / abs(self.reference)
-
-    def __str__(self) -> str:
-        difference = f"{self.difference:+.1e}" if self.absolute else f"{self.difference:+.2%}"
-        if not self.absolute and abs(self.difference) < 1e-4:
-            difference = f"{self.difference:+.1e}"
-        verdict = "PASS" if abs(self.difference) <= self.tolerance else "**MISS**"
-        numbers = f"{self.ours:.7g} | {self.reference:.7g} | {difference} | {self.tolerance:.0e}"
-        return f"| {self.quantity} | {numbers} | {verdict} | {self.source} |"
-
-
-Rows = list[Row]
 
 
 # ---- solutions that are known --------------------------------------------------------------------
@@ -455,9 +428,11 @@ def _shapes(domain: Domain, design: Density) -> Iterator[tuple[str, Functional]]
 def ranks() -> Rows:
     """J and ∇J at ten designs on 2 and 3 ranks, against one rank."""
     rows = []
-    alone = _on_ranks(1)
+    alone = on_ranks(1, "tests.verify")
     for count in (2, 3):
-        for (name, one), (_, many) in zip(alone.items(), _on_ranks(count).items(), strict=True):
+        for (name, one), (_, many) in zip(
+            alone.items(), on_ranks(count, "tests.verify").items(), strict=True
+        ):
             tolerance = 1e-7 if "iterative" in name else 1e-9
             worst = max(
                 float(np.abs(np.subtract(a, b)).max() / np.abs(a).max())
@@ -465,17 +440,6 @@ def ranks() -> Rows:
             )
             rows.append(Row(f"{name}, {count} ranks", worst, 0.0, tolerance, "one rank", True))
     return rows
-
-
-def _on_ranks(count: int) -> dict[str, list[list[float]]]:
-    """What `sample` prints on so many ranks."""
-    launcher = [str(Path(sys.executable).parent / "mpirun"), "-n", str(count)] if count > 1 else []
-    command = [*launcher, sys.executable, "-c", "from tests.verify import sample; sample()"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    if done.returncode:
-        raise RuntimeError(done.stdout + done.stderr)
-    found: dict[str, list[list[float]]] = json.loads(done.stdout)
-    return found
 
 
 def sample() -> None:
@@ -588,6 +552,8 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "gradients": taylor,
     "ranks": ranks,
     "front": front,
+    **verify_cells.TABLES,
+    **verify_inverse.TABLES,
 }
 
 

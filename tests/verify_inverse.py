@@ -66,9 +66,8 @@ def fitted(design: Density, fraction: float, *, resolution: int) -> Body:
 def stiff_planes() -> Rows:
     """Plane cells (64² voxels, plane stress) of the largest bulk modulus at three densities.
 
-    The starts are a shallow round dent, denser outside. The uniform start is a stationary trap. The last column has the
-    share of the bound that a circular hole has; the reference is the least that was asked for, and
-    what exceeds it counts as none.
+    The starts are a shallow round dent, denser outside: the uniform start is a stationary trap. The
+    last column has the share of the bound that a circular hole has.
     """
     rows = []
     n = 64
@@ -109,7 +108,8 @@ def stiff_and_permeable() -> Rows:
     """Cells of 16³ voxels, half solid, cubic: the stiffest, the most permeable, and between.
 
     Voxels rank designs; the rows are of the bodies cut from them. Nodal P has K = 0.155 and
-    k = 0.00325, G 0.157 and 0.00225, D 0.158 and 0.00140.
+    k = 0.00325, G 0.157 and 0.00225, D 0.158 and 0.00140; the body between, which started from a
+    sheet, is better than all three in both.
     """
     n = 16
     cell = Cell.box((1, 1, 1), (n, n, n))
@@ -127,12 +127,12 @@ def stiff_and_permeable() -> Rows:
     def made(form: str, J: Functional, *bounds: object) -> Body:
         start = 0.1 + 0.8 * schwarz_p(form=form).voxels((n, n, n))  # type: ignore[arg-type]
         design.update(start.ravel())
-        minimize(J, over=design, subject_to=[*half, *bounds], iterations=30, watch=())
+        minimize(J, over=design, subject_to=[*half, *bounds], iterations=60, watch=())
         return fitted(design, 0.5, resolution=n)
 
     stiff = made("sheet", -K, k >= 0.0006)
     open_ = made("network", -k, K >= 0.145)
-    between = made("sheet", -k, K >= 0.155)
+    between = made("sheet", -k, K >= 0.15)
     rows = at_least("stiffest: bulk modulus, share of the bound", _share(stiff), 0.90)
     rows += at_least(
         "most permeable: smallest eigenvalue of k", smallest_eigenvalue(open_.permeability), 0.0031
@@ -144,11 +144,11 @@ def stiff_and_permeable() -> Rows:
     network = morphology(open_.voxels, lengths=(1, 1, 1))
     through = sum(int(np.all(phase.percolates)) for phase in (network.solid, network.pores))
     rows.append(Row("its phases that percolate along all axes", through, 2, 0.0, "both", True))
-    P, D = (0.155, 0.0032470), (0.158, 0.0014011)
-    for name, body, other in (("nodal P", open_, P), ("D", between, D), ("G", open_, G)):
-        rows += at_least(f"against {name}: bulk modulus", body.bulk, other[0])
-        k_body = float(np.diag(body.permeability).mean())
-        rows += at_least(f"against {name}: permeability", k_body, other[1])
+    P, G, D = (0.155, 0.0032470), (0.157, 0.0022489), (0.158, 0.0014011)
+    for name, other in (("nodal P", P), ("G", G), ("D", D)):
+        rows += at_least(f"between, against {name}: bulk modulus", between.bulk, other[0])
+        k_least = smallest_eigenvalue(between.permeability)
+        rows += at_least(f"between, against {name}: permeability", k_least, other[1])
     for name, body in (("stiffest", stiff), ("most permeable", open_), ("between", between)):
         bound = cross_property(
             body.volume, float(np.trace(body.conductivity) / 3), modulus=1, poisson=NU
@@ -157,9 +157,6 @@ def stiff_and_permeable() -> Rows:
         words = f"cross-property bound at its diffusivity, {float(bound):.4f}"
         rows.append(Row(f"{name}: K beyond the bound by", over, 0.0, 1e-3, words, True))
     return rows
-
-
-G = (0.157, 0.0022489)
 
 
 def _share(body: Body) -> float:

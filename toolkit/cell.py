@@ -33,6 +33,7 @@ __all__ = ["Cell"]
 Points = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
 AXES = "xyz"
+SIMPLICES = ("triangle", "tetrahedron")
 
 
 class Cell(Domain):
@@ -362,40 +363,53 @@ def _identify(
     """Give the nodes of opposite faces one number: that of the node with the least coordinates."""
     x = arrays.points - arrays.points.min(axis=0)
     near = 1e-6 * periods
-    folded, onto = x.copy(), np.zeros(len(x), dtype=bool)
+    folded, outer = x.copy(), np.zeros(len(x), dtype=bool)
     for axis, again in enumerate(periodic):
-        if not again:
-            continue
-        far = x[:, axis] > periods[axis] - near[axis]
-        if far.any():
-            _check_faces(x, axis, periods[axis], near[axis], source)
-        folded[far, axis] -= periods[axis]
-        onto |= far
-    base = np.flatnonzero(~onto)
-    gap, match = cKDTree(x[base]).query(folded[onto])
-    if len(gap) and gap.max() > near.max():
-        raise InputError(
-            f"The edges of the mesh '{source}' do not match across the period: {gap.max():.3g} "
-            "between a node and its nearest image. Mesh opposite faces alike (setPeriodic)."
-        )
-    number = np.empty(len(x), dtype=np.int64)
-    number[base] = np.arange(len(base))
-    number[onto] = match
+        if again:
+            low, high = x[:, axis] < near[axis], x[:, axis] > periods[axis] - near[axis]
+            _check_faces(arrays, x, axis, (low, high), near[axis], source)
+            folded[high, axis] -= periods[axis]
+            outer |= low | high
+    faces = np.flatnonzero(outer)
+    pairs = cKDTree(folded[faces]).query_pairs(near.max(), output_type="ndarray")
+    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(faces),) * 2)
+    parts, part = connected_components(graph, directed=False)
+    descending = np.argsort(-x[faces].sum(axis=1), kind="stable")
+    least = np.empty(parts, dtype=np.int64)
+    least[part[descending]] = faces[descending]
+    image = np.arange(len(x))
+    image[faces] = least[part]
+    base, number = np.unique(image, return_inverse=True)
     named = {key: number[nodes] for key, nodes in arrays.named.items()}
     return arrays._replace(points=arrays.points[base], cells=number[arrays.cells], named=named)
 
 
-def _check_faces(x: Points, axis: int, L: float, near: float, source: str) -> None:
-    """Each node of one face has an image on the other."""
-    low, high = x[x[:, axis] < near], x[x[:, axis] > L - near]
-    across = [a for a in range(x.shape[1]) if a != axis]
-    gaps = [
-        cKDTree(a[:, across]).query(b[:, across])[0].max() for a, b in ((low, high), (high, low))
-    ]
-    if max(gaps) > near or len(low) != len(high):
+def _check_faces(
+    arrays: meshfile.MeshArrays,
+    x: Points,
+    axis: int,
+    sides: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
+    near: float,
+    source: str,
+) -> None:
+    """Each node of a facet in one face has an image in the other; a lone node needs none."""
+    d = x.shape[1]
+    corners, facet = (d + 1, d) if arrays.cell[0] in SIMPLICES else (2**d, 2 ** (d - 1))
+    found = []
+    for side in sides:
+        there = side[arrays.cells]
+        flat = there[:, :corners].sum(axis=1) >= facet
+        found.append(np.unique(arrays.cells[flat][there[flat]]))
+    low, high = (x[nodes][:, [a for a in range(d) if a != axis]] for nodes in found)
+    if not sides[1].any() or not len(low) + len(high):
+        return
+    gap = np.inf
+    if len(low) and len(high):
+        gap = max(float(cKDTree(a).query(b)[0].max()) for a, b in ((low, high), (high, low)))
+    if gap > near or len(low) != len(high):
         raise InputError(
             f"The faces {AXES[axis]}min and {AXES[axis]}max of the mesh '{source}' do not match: "
-            f"{len(low)} and {len(high)} nodes, the largest mismatch is {max(gaps):.3g}. Mesh them "
+            f"{len(low)} and {len(high)} nodes, the largest mismatch is {gap:.3g}. Mesh them "
             "alike (gmsh.model.mesh.setPeriodic), or leave this axis out of `periodic`."
         )
 

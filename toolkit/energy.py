@@ -133,7 +133,7 @@ class Energies:
         return np.asarray(works + works.T - 0.5 * (energies + energies.T))
 
     def weigh(self, weights: Mapping[tuple[int, int], float]) -> None:
-        """Set the weights of `form`, one for each pair (i, j), at the states' values; collective."""
+        """Set the weights of `form`, one for each pair, at the states' values; collective."""
         n = len(self.states)
         W = np.zeros((n, n))
         for (i, j), weight in weights.items():

@@ -11,7 +11,7 @@ import ctypes.util
 import os
 import re
 from collections.abc import Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, cycle
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -133,6 +133,34 @@ def _plain(axes: Axes) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(labelsize=9)
     axes.margins(0.08)
+
+
+def property_figure(
+    path: Path,
+    labels: tuple[str, str],
+    series: Mapping[str, Array],
+    curves: Mapping[str, Array],
+) -> None:
+    """Two properties against each other, both axes logarithmic.
+
+    Args:
+        path: the PNG file; its folder exists.
+        labels: of the two axes.
+        series: points by name, (points, 2), joined in their order; a name is a colour, and marks
+            change from one round of the colours to the next.
+        curves: lines to compare with, by name, (points, 2).
+    """
+    figure = Figure(figsize=(9.2, 5.6))
+    axes = figure.add_subplot()
+    for (name, xy), dashes in zip(curves.items(), cycle(("-", "--", ":", "-.")), strict=False):
+        axes.plot(*np.asarray(xy).T, dashes, color=INK, lw=1.3, label=name, zorder=1)
+    for i, (name, xy) in enumerate(series.items()):
+        style = f"C{i % 10}{'osD^v'[i // 10 % 5]}-"
+        axes.plot(*np.asarray(xy).T, style, lw=0.8, ms=5.5, label=name, zorder=2)
+    axes.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
+    _plain(axes)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.savefig(path, **STYLE)
 
 
 def convergence_figure(

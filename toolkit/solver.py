@@ -67,6 +67,9 @@ class Recipe(NamedTuple):
             "mg_levels_pc_type": "sor",
             "mg_coarse_ksp_type": "preonly",
         }
+        if MPI.COMM_WORLD.size > 1:
+            # Each rank sweeps on its own: where q ranks meet, the sweeps add up to q times as much.
+            options["mg_levels_ksp_richardson_scale"] = 0.6
         return cls(options, True)
 
     @classmethod
