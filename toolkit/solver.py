@@ -16,7 +16,6 @@ import numpy.typing as npt
 import ufl
 from dolfinx import fem, la
 from dolfinx.fem import petsc as fem_petsc
-from dolfinx.la import petsc as la_petsc
 from mpi4py import MPI
 from petsc4py import PETSc
 
@@ -152,9 +151,18 @@ class LinearSolver:
         self._views: WeakKeyDictionary[la.Vector, PETSc.Vec] = WeakKeyDictionary()
 
     def view(self, x: la.Vector) -> PETSc.Vec:
-        """The PETSc vector that shares a DOLFINx vector's memory, made once."""
+        """The PETSc vector that shares the owned part of a DOLFINx vector's memory, made once.
+
+        It lives on the matrix's communicator: one on the vector's own would hold a communicator for
+        every function space.
+        """
         if x not in self._views:
-            self._views[x] = la_petsc.create_vector_wrap(x)
+            sizes = tuple(
+                n * x.block_size for n in (x.index_map.size_local, x.index_map.size_global)
+            )
+            self._views[x] = PETSc.Vec().createWithArray(
+                x.array[: sizes[0]], size=sizes, bsize=x.block_size, comm=self.matrix.comm
+            )
         self._views[x].stateIncrease()  # else PETSc trusts norms of what stood there before
         return self._views[x]
 
