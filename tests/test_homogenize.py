@@ -29,7 +29,7 @@ SHAPES = {
 PIECES = {"triangle": 2, "quadrilateral": 1, "tetrahedron": 6, "hexahedron": 1}
 VOIGT = {2: [(0, 0), (1, 1), (0, 1)], 3: [(0, 0), (1, 1), (2, 2), (1, 2), (0, 2), (0, 1)]}
 NU = 0.3
-pytestmark = pytest.mark.parallel
+parallel = pytest.mark.parallel  # the studies of convergence run in serial alone
 
 
 def voxels(cell: Cell, values: np.ndarray) -> fem.Function:
@@ -84,6 +84,7 @@ def checkered(n: tuple[int, ...], seed: int = 0) -> np.ndarray:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("degree", [1, 2])
+@parallel
 def test_a_homogeneous_cell_has_the_material_itself(shape, degree):
     lengths, n = SHAPES[shape]
     cell, d = Cell.box(lengths, n, shape=shape), len(n)
@@ -106,6 +107,7 @@ LAMINATES = {  # E = 1 and 0.1 in equal layers
     [(shape, plane) for shape in ("triangle", "quadrilateral") for plane in ("stress", "strain")]
     + [("tetrahedron", None), ("hexahedron", None)],
 )
+@parallel
 def test_laminate_stiffness(shape, plane):
     lengths, n = SHAPES[shape]
     d = len(n)
@@ -121,6 +123,7 @@ def test_laminate_stiffness(shape, plane):
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("axis", [0, 1])
+@parallel
 def test_laminate_conductivity(shape, axis):
     """The harmonic mean across the layers, the arithmetic mean along them."""
     lengths, _ = SHAPES[shape]
@@ -153,6 +156,7 @@ def tensors(shape: str, field: np.ndarray, lengths: tuple[float, ...] | None = N
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@parallel
 def test_a_rigid_translation_changes_nothing(shape):
     n = SHAPES[shape][1]
     field = checkered(n)
@@ -162,6 +166,7 @@ def test_a_rigid_translation_changes_nothing(shape):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+@parallel
 def test_tensors_are_symmetric_definite_and_within_voigt_and_reuss(shape):
     field = checkered(SHAPES[shape][1], seed=1)
     C, D, *k = tensors(shape, field)
@@ -228,6 +233,7 @@ def frame(*, blocks: int = 4) -> None:
     gmsh.model.mesh.generate(2)
 
 
+@parallel
 def test_a_void_of_small_coefficient_is_as_one_that_is_not_meshed():
     """Linear in the void's coefficient: 1e-9 and 1e-7 lie on a line through the frame's value."""
     n = 8
@@ -260,6 +266,7 @@ def test_conductivity_around_a_square_hole_falls_to_its_value_below_the_bound():
 # ---- permeability: exact answers -------------------------------------------------------------
 
 
+@parallel
 def test_plane_poiseuille_is_exact():
     """h²/12 of the gap, in the space of degree 2; nothing flows across."""
     h = 0.8
@@ -389,6 +396,7 @@ def test_viscosity():
         ((1.0, 0.7, 0.8), (5, 4, 4), (True, False, True), ["ymin", "ymax"]),
     ],
 )
+@parallel
 def test_the_operator_without_a_matrix_gives_what_a_factorisation_does(
     lengths, n, periodic, walls, monkeypatch
 ):
@@ -408,6 +416,7 @@ def test_the_operator_without_a_matrix_gives_what_a_factorisation_does(
     assert np.linalg.norm(found[1] - found[0]) <= 1e-8 * np.linalg.norm(found[0])
 
 
+@parallel
 def test_the_operator_without_a_matrix_is_freed(monkeypatch):
     monkeypatch.setattr(room, "SMALL", {2: 0, 3: 0})
 
@@ -468,6 +477,7 @@ def design_of(shape: str, comm: MPI.Comm = MPI.COMM_WORLD) -> Density:
 
 
 @pytest.mark.parametrize("shape", BOXES)
+@parallel
 def test_taylor(shape):
     """Second order at a contrast of 1e6; a gradient wrong by 1e-4 is noticed; no adjoint solved."""
     design = design_of(shape)
@@ -482,6 +492,7 @@ def test_taylor(shape):
     assert not faults, "\n".join(faults)
 
 
+@parallel
 def test_taylor_without_a_matrix(monkeypatch):
     """Also of the Krylov method on scalar matrices, and of flow between walls."""
     monkeypatch.setattr(room, "SMALL", {2: 0, 3: 0})
@@ -515,6 +526,7 @@ def test_the_smooth_smallest_eigenvalue_and_a_whole_stiffness_target():
 @pytest.mark.short
 @pytest.mark.parametrize("iterate", [False, True], ids=["factorised", "iterated"])
 @pytest.mark.parametrize("shape", ["triangle", "hexahedron"])
+@parallel
 def test_tensors_and_gradients_do_not_depend_on_the_ranks(shape, iterate, monkeypatch):
     """The elliptic ones also with the tolerances that the room sets: errors enter squared."""
     if iterate:
@@ -542,6 +554,7 @@ def test_tensors_and_gradients_do_not_depend_on_the_ranks(shape, iterate, monkey
 
 
 @pytest.mark.short
+@parallel
 def test_taylor_hood_between_two_phases_on_any_number_of_ranks():
     """Fluid of a gmsh cell, alone and together."""
     build = partial(frame, blocks=8)

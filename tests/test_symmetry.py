@@ -15,7 +15,7 @@ from toolkit.homogenize import conductivity, permeability, stiffness
 from toolkit.report import write_result
 from toolkit.symmetry import orbits
 
-pytestmark = pytest.mark.parallel
+parallel = pytest.mark.parallel
 
 
 def cell_of(n: int, d: int) -> Cell:
@@ -43,6 +43,7 @@ def physical(design: Density) -> np.ndarray:
 
 @pytest.mark.short
 @pytest.mark.parametrize(("n", "d"), [(4, 2), (5, 2), (65, 2), (3, 3), (4, 3), (5, 3)])
+@parallel
 def test_orbits_are_counted(n, d):
     """m = ⌈n/2⌉ along an axis: mᵈ by mirrors, and the multisets of them by exchanged axes."""
     cell, m = cell_of(n, d), (n + 1) // 2
@@ -90,6 +91,7 @@ def test_a_design_has_the_symmetry_after_filter_and_projection(symmetry, n):
 @pytest.mark.short
 @pytest.mark.parametrize("symmetry", ["orthotropic", "cubic"])
 @pytest.mark.parametrize("d", [2, 3])
+@parallel
 def test_pullback_is_the_transpose(symmetry, d):
     """⟨y, ρ(x + d) − ρ(x)⟩ = ⟨pullback y, d⟩: ρ is linear in x without a projection."""
     design = Density(cell_of(5, d), radius=0.5, start=0.5, symmetry=symmetry)
@@ -140,6 +142,7 @@ def properties(design: Density) -> tuple[Functional, Functional, Functional]:
 @pytest.mark.short
 @pytest.mark.parametrize("n", [4, 5])
 @pytest.mark.parametrize("d", [2, 3])
+@parallel
 def test_cubic_variables_give_cubic_tensors(n, d):
     """Three stiffnesses (bulk, two shears), one conductivity, one permeability."""
     design = Density(cell_of(n, d), radius=None, start=0.5, symmetry="cubic")
@@ -171,6 +174,7 @@ def test_orthotropic_variables_give_orthotropic_tensors(d):
 
 @pytest.mark.parametrize("symmetry", ["orthotropic", "cubic"])
 @pytest.mark.parametrize("d", [2, 3])
+@parallel
 def test_taylor_with_symmetry(symmetry, d):
     design = Density(cell_of(4, d), radius=0.6, start=0.5, symmetry=symmetry)
     design.sharpen(8)
@@ -196,6 +200,7 @@ def test_the_gradient_is_the_sum_over_the_orbit_of_that_by_cell():
 
 
 @pytest.mark.parametrize("symmetry", ["orthotropic", "cubic"])
+@parallel
 def test_minimize_runs_with_symmetry(symmetry, tmp_path):
     """The bulk modulus grows, the volume is kept, and the design and its file keep the symmetry."""
     cell = cell_of(6, 2)
@@ -226,6 +231,7 @@ def test_minimize_runs_with_symmetry(symmetry, tmp_path):
 
 
 @pytest.mark.short
+@parallel
 def test_meshes_without_the_symmetry():
     words = r"has not the symmetry 'orthotropic'.*off the nearest cell.*box of quadrilaterals"
     with pytest.raises(InputError, match=words):
