@@ -575,10 +575,10 @@ def iterations() -> Rows:
 
     FGMRES to 1e-8 from zero, the preconditioner's ε from the flow at the drag before, as in an
     optimisation; at drag 1e3 from a flow at half of it. The source column has the iterations and
-    the CPU seconds of update and solve at 16, 32 and 64 voxels a period. The rows that miss have an ε
-    made for another drag, whose flow is several times larger: with that of its own flow, as later load
-    cases have it, the gyroid takes 26, 32 and 36 iterations at 1e9 and the random field 24, 27 and 28
-    (voxels with their share of solid).
+    the CPU seconds of update and solve at 16, 32 and 64 voxels a period. The rows that miss have
+    an ε made for another drag, whose flow is several times larger: with that of its own flow, as
+    later load cases have it, the gyroid takes 26, 32 and 36 iterations at 1e9 and the random field
+    24, 27 and 28 (voxels with their share of solid).
     """
     bodies = {
         "spheres 0.216": sphere_packing("sc", radius=radius_of(0.216)),
