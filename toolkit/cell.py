@@ -25,7 +25,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
 
 from toolkit import meshfile
-from toolkit.domain import Domain, Shape
+from toolkit.domain import Domain, Lattice, Shape
 from toolkit.errors import InputError, agree, together
 
 __all__ = ["Cell"]
@@ -97,7 +97,12 @@ class Cell(Domain):
                 raise _too_few(f"Cell.box: {n} cells along {AXES[axis]}")
         periods = np.asarray(lengths, dtype=float)
         grid = _Grid(periods, np.asarray(resolution), repeats, shape)
-        return cls._make(grid.part(comm.rank, comm.size), periods, repeats, comm, grid.text)
+        cell = cls._make(grid.part(comm.rank, comm.size), periods, repeats, comm, grid.text)
+        if shape == shapes[d][0]:
+            cell.lattice = Lattice(
+                tuple(float(v) for v in lengths), tuple(int(n) for n in resolution), repeats
+            )
+        return cell
 
     @classmethod
     def read(

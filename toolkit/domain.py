@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 from weakref import WeakValueDictionary
 
 import basix.ufl
@@ -25,7 +25,7 @@ from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
 from toolkit import meshfile
 from toolkit.errors import InputError, agree, together
 
-__all__ = ["Domain", "Measure", "completed"]
+__all__ = ["Domain", "Lattice", "Measure", "completed"]
 
 Shape = Literal["triangle", "quadrilateral", "tetrahedron", "hexahedron"]
 _WORD = {0: "point", 1: "curve", 2: "surface", 3: "volume"}
@@ -92,6 +92,20 @@ def completed(form: ufl.Form) -> ufl.Form:
     return ufl.Form(integrals)
 
 
+class Lattice(NamedTuple):
+    """The grid of a box of quadrilaterals or hexahedra, from the origin.
+
+    Attributes:
+        lengths: Edge lengths, (d,).
+        resolution: Cells along each axis, (d,).
+        periodic: Whether the two ends of an axis are one, (d,).
+    """
+
+    lengths: tuple[float, ...]
+    resolution: tuple[int, ...]
+    periodic: tuple[bool, ...]
+
+
 class Domain:
     """A distributed mesh and the names of its parts.
 
@@ -105,8 +119,10 @@ class Domain:
         source: What it was made from, for messages.
         fingerprint: Hash of coordinates, cells and names; does not depend on the ranks.
         of_mesh: The domains alive, by the number of their UFL mesh.
+        lattice: The grid, of a box of quadrilaterals or hexahedra; else None.
     """
 
+    lattice: Lattice | None = None
     of_mesh: ClassVar["WeakValueDictionary[int, Domain]"] = WeakValueDictionary()
 
     def __init__(
@@ -226,6 +242,10 @@ class Domain:
         domain = cls(
             box, {}, source=text, fingerprint=hashlib.sha256(text.encode()).hexdigest()[:16]
         )
+        if shape == shapes[d][0]:
+            domain.lattice = Lattice(
+                tuple(float(v) for v in lengths), tuple(int(n) for n in resolution), (False,) * d
+            )
         for axis, letter in enumerate("xyz"[:d]):
             for side, at in (("min", 0.0), ("max", float(lengths[axis]))):
                 domain.name(letter + side, d - 1, _on_plane(axis, at, 1e-9 * max(lengths)))

@@ -6,6 +6,7 @@ gradients with smoothed aggregation, whose coarse spaces hold the rigid motions.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from ufl.core.expr import Expr
 
 from toolkit.conditions import check_degree, prescribed, vector_value
 from toolkit.domain import Domain
+from toolkit.elementwise import operator
 from toolkit.errors import InputError
 from toolkit.material import lame
 from toolkit.solver import Recipe
@@ -27,6 +29,7 @@ __all__ = ["elasticity", "strain", "stress"]
 Load = Mapping[str, Any]
 Plane = Literal["strain", "stress"]
 NONE: Load = MappingProxyType({})
+RTOL = 1e-6
 DIRECT_DOFS = {2: 200_000, 3: 12_000}  # below these a factorisation is faster
 
 
@@ -95,6 +98,15 @@ def elasticity(
     modes = _rigid_motions(space)
     _check_supports(domain, space, conditions, _sprung(domain, spring), modes)
     rest = _loads(domain, {**line}, {**point}, body)
+    make = partial(
+        operator,
+        domain,
+        conditions=conditions,
+        name=name,
+        recipe=_recipe(space, d),
+        rtol=RTOL,
+        near_null=modes,
+    )
     states: list[State] = []
     for number, case in enumerate(cases, start=1):
         terms = rest + [
@@ -116,9 +128,7 @@ def elasticity(
                 residual,
                 name=name if len(cases) == 1 else f"{name}_{number}",
                 conditions=conditions,
-                recipe=_recipe(space, d),
-                near_null=modes,
-                operator=states[0].operator if states else None,
+                operator=states[0].operator if states else make,
             )
         )
     return states[0] if isinstance(traction, Mapping) else tuple(states)
@@ -139,7 +149,7 @@ def _loads(domain: Domain, line: Load, point: Load, body: Any) -> list[tuple[Exp
 
 def _recipe(space: fem.FunctionSpace, d: int) -> Recipe:
     dofs = space.dofmap.index_map.size_global * space.dofmap.index_map_bs
-    return Recipe.direct(definite=True) if dofs <= DIRECT_DOFS[d] else Recipe.multigrid()
+    return Recipe.direct(definite=True) if dofs <= DIRECT_DOFS[d] else Recipe.multigrid(rtol=RTOL)
 
 
 def _rigid_motions(space: fem.FunctionSpace) -> list[npt.NDArray[np.float64]]:

@@ -15,6 +15,7 @@ doi:10.1016/j.cma.2006.08.006.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -26,6 +27,7 @@ from ufl.core.expr import Expr
 from toolkit.cell import Cell
 from toolkit.conditions import check_degree, positive_value, prescribed, scalar_value
 from toolkit.elasticity import DIRECT_DOFS, Plane, strain
+from toolkit.elementwise import operator
 from toolkit.energy import Energies
 from toolkit.equal_order import EqualOrder, bilinear
 from toolkit.errors import InputError
@@ -95,8 +97,14 @@ def stiffness(
         strains,
         name=name,
         conditions=anchored,
-        operator=lambda form: Operator(
-            form, anchored, name=name, recipe=_recipe(space, d), near_null=_translations(space)
+        operator=partial(
+            operator,
+            cell,
+            conditions=anchored,
+            name=name,
+            recipe=_recipe(space, d),
+            rtol=RTOL,
+            near_null=_translations(space),
         ),
     )
     traces = np.array([np.trace(e) for e in strains])
@@ -145,7 +153,14 @@ def conductivity(
         _directions(d, symmetry),
         name=name,
         conditions=anchored,
-        operator=lambda form: Operator(form, anchored, name=name, recipe=_recipe(space, d)),
+        operator=partial(
+            operator,
+            cell,
+            conditions=anchored,
+            name=name,
+            recipe=_recipe(space, d),
+            rtol=RTOL,
+        ),
     )
     volume = cell.volume
     return energies.functional(

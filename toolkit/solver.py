@@ -27,6 +27,7 @@ __all__ = [
     "Operator",
     "Recipe",
     "cell_matrix",
+    "is_chosen",
     "versions",
 ]
 
@@ -72,6 +73,18 @@ class Recipe(NamedTuple):
         return cls(options, True)
 
     @classmethod
+    def conjugate(cls, *, rtol: float = 1e-6) -> "Recipe":
+        """Conjugate gradients with a preconditioner of our own."""
+        options: dict[str, str | float] = {
+            "ksp_type": "cg",
+            "ksp_norm_type": "unpreconditioned",
+            "ksp_rtol": rtol,
+            "ksp_max_it": 500,
+            "pc_type": "python",
+        }
+        return cls(options, True)
+
+    @classmethod
     def flexible(cls, *, rtol: float = 1e-7) -> "Recipe":
         """FGMRES with a preconditioner of our own, for a saddle point."""
         options: dict[str, str | float] = {
@@ -94,6 +107,18 @@ class Recipe(NamedTuple):
             "pc_type": "jacobi",
         }
         return cls(options, True)
+
+
+    @property
+    def direct_method(self) -> bool:
+        """Whether it is a factorisation."""
+        return self.options["ksp_type"] == "preonly"
+
+
+def is_chosen(name: str) -> bool:
+    """Whether the command line chooses the solver or the preconditioner of a state."""
+    database: Any = PETSc.Options()
+    return any(database.hasName(f"{name}_{key}") for key in ("ksp_type", "pc_type"))
 
 
 class Fingerprint:
@@ -171,6 +196,11 @@ class LinearSolver:
         """Relative residual that a solve reaches: the tolerance, or about round-off if direct."""
         return 1e-13 if self.direct else float(self._ksp.getTolerances()[0])
 
+    @property
+    def limit(self) -> int:
+        """The largest number of iterations of a solve."""
+        return int(self._ksp.getTolerances()[3])
+
     @rtol.setter
     def rtol(self, value: float) -> None:
         if not self.direct:
@@ -207,13 +237,14 @@ class LinearSolver:
 
     def _failure(self, reason: str) -> SolverError:
         """The error to raise; what is left of the preconditioner is dropped, to be built anew."""
-        complaint = self._complaint(reason)
+        its, residual = self._ksp.getIterationNumber(), self._ksp.getResidualNorm()
+        complaint = self.complaint(reason, its, residual)
         self._ksp.reset()
         self._ksp.setOperators(self.matrix)
         return SolverError(complaint)
 
-    def _complaint(self, reason: str) -> str:
-        its, residual = self._ksp.getIterationNumber(), self._ksp.getResidualNorm()
+    def complaint(self, reason: str, its: int, residual: float) -> str:
+        """What to tell the user of a solve that failed."""
         advice = (
             "Its matrix may be singular: check that the supports hold every rigid motion and that "
             "no stiffness or permeability is zero."
