@@ -9,11 +9,11 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "toolkit"
 STOREYS = [  # each room imports from storeys below it and, not in circles, from its own
     ["errors"],
-    ["start", "meshfile", "bounds", "moduli"],
+    ["start", "meshfile", "bounds", "moduli", "kernels"],
     ["domain", "material"],
-    ["cell", "symmetry"],
-    ["solver"],
-    ["density", "state", "saddle"],
+    ["cell", "symmetry", "levels"],
+    ["solver", "multigrid"],
+    ["density", "state", "saddle", "elementwise"],
     ["conditions", "equal_order"],
     ["elasticity", "darcy", "stokes"],
     ["functional"],
@@ -28,10 +28,10 @@ STOREYS = [  # each room imports from storeys below it and, not in circles, from
 STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 FOREIGN = {
     "nlopt": {"optimize", "program"},
-    "petsc4py": {"solver", "saddle", "equal_order", "start"},
+    "petsc4py": {"solver", "saddle", "equal_order", "elementwise", "start"},
     "h5py": {"meshfile", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},
-    "scipy": {"cell", "symmetry", "properties"},
+    "scipy": {"cell", "multigrid", "symmetry", "properties"},
 }
 ROOMS = {path.stem: path for path in PACKAGE.glob("*.py")}
 

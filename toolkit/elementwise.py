@@ -26,7 +26,7 @@ from ufl.core.expr import Expr
 from toolkit.domain import Domain
 from toolkit.errors import SolverError
 from toolkit.levels import Level, Transfer, coarser, finest
-from toolkit.multigrid import FEW, Fields, Multigrid
+from toolkit.multigrid import FEW, Multigrid
 from toolkit.solver import Fingerprint, LinearSolver, Operator, Recipe, is_chosen
 
 __all__ = ["Elementwise", "operator"]
@@ -97,7 +97,6 @@ class Elementwise:
         sizes = (self._owned, index_map.size_global * block)
         matrix = PETSc.Mat().createPython((sizes, sizes), _Product(self), comm=self._comm)
         matrix.setUp()
-        self._right, self._left = matrix.createVecs()
         recipe = Recipe.conjugate(rtol=rtol)
         self.solver = LinearSolver(matrix, name, recipe, _Cycle(self))
         self._fingerprint = Fingerprint(self._comm, form)
@@ -137,12 +136,14 @@ class Elementwise:
         found[:] = x.arrays[0][:n]
         found[self.fixed] = given[self.fixed]
 
-    def solve_together(self, bs: Sequence[la.Vector], xs: Sequence[la.Vector]) -> None:
-        """Solve A xᵢ = bᵢ for several right-hand sides in step, ghosts included; collective.
+    def solve_all(self, bs: Sequence[la.Vector], xs: Sequence[la.Vector]) -> None:
+        """Solve A xᵢ = bᵢ in step, ghosts included; collective.
 
         Raises:
             SolverError: Not converged.
         """
+        if len(bs) == 1:
+            return self.solve(bs[0], xs[0])
         n, count = self._owned, len(bs)
         b, x = np.array([v.array[:n] for v in bs]), np.array([v.array[:n] for v in xs])
         x[:, self.fixed] = b[:, self.fixed]
@@ -163,7 +164,7 @@ class Elementwise:
             z = self._cycles(r)
             ρ, before = self._dots(r, z), ρ
             if (ρ[busy] <= 0).any() and self._multigrid.rely_on_bounds():
-                return self.solve_together(bs, xs)
+                return self.solve_all(bs, xs)
             p = z + (ρ / before if step else 0 * ρ)[:, None] * p
             q = np.array(self._products(p))
             curvature = self._dots(p, q)
@@ -285,7 +286,9 @@ def scaled_form(form: ufl.Form) -> Scaled | None:
             ("everywhere",),
         ):
             return None
-        integrals.append(integral.reconstruct(integrand=_factored(integral.integrand(), one, cores)))
+        integrals.append(
+            integral.reconstruct(integrand=_factored(integral.integrand(), one, cores))
+        )
     unit = ufl.Form(integrals)
     if len(cores) != 1 or unit.coefficients() != (one,) or unit.constants():
         return None
@@ -353,7 +356,7 @@ def _tabulated(compiled: fem.Form, mesh: Any, scale: float) -> Array:
     form, ffi = compiled.ufcx_form, compiled.module.ffi
     N = compiled.function_spaces[0].element.space_dimension
     total = np.zeros((N, N))
-    x = np.ascontiguousarray(mesh.geometry.x[mesh.geometry.dofmap[0]])
+    x = np.ascontiguousarray(mesh.geometry.x[mesh.geometry.dofmaps[0][0]])
     w, none = np.array([scale]), ffi.NULL
     first, last = form.form_integral_offsets[0], form.form_integral_offsets[1]
     for k in range(first, last):

@@ -79,6 +79,8 @@ class Energies:
                     operator=self.states[0].operator if self.states else operator,
                 )
             )
+        for state in self.states:
+            state.together = self.states
         self.operator = self.states[0].operator
         self._strengths = [fem.Constant(mesh, 0.0) for _ in range(n)]
         self._forces = [fem.Constant(mesh, np.zeros_like(self._loads[0])) for _ in range(n)]

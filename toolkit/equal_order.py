@@ -163,6 +163,11 @@ class EqualOrder:
         if k > 0:
             self._ε.value = self._μ / k
 
+    def solve_all(self, bs: Sequence[la.Vector], xs: Sequence[la.Vector]) -> None:
+        """Solve A xᵢ = bᵢ one after the other, ghosts included; collective."""
+        for b, x in zip(bs, xs, strict=True):
+            self.solve(b, x)
+
     def apply(self, x: Array) -> Array:
         """A x for the owned entries of x; collective."""
         self._right.array[:] = x

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define N (NV * BS)
+#define PAD (BS == 3 ? 4 : BS) /* rows of a stored block, so that a column is one vector */
 
 /* y += c K u, K symmetric, by columns: the inner loop is over contiguous entries. */
 static inline void add_product(const double *restrict K, const int32_t *restrict nodes, double c,
@@ -84,32 +85,33 @@ void coarsen(int64_t cells, const int32_t *parent, const int32_t *class, const d
     }
 }
 
-/* Matrix of a level from its tensors: blocks BS x BS, place[c][a][b] the block's number. */
+/* Matrix of a level from its tensors, in blocks by columns, PAD x BS; place[c][a][b] is the number
+   of the block that couples node a to node b. */
 void assemble(int64_t cells, const int32_t *place, const double *K, double *blocks)
 {
     for (int64_t c = 0; c < cells; c++)
         for (int a = 0; a < NV; a++)
             for (int b = 0; b < NV; b++) {
-                double *block = blocks + (int64_t)place[(c * NV + a) * NV + b] * BS * BS;
+                double *block = blocks + (int64_t)place[(c * NV + a) * NV + b] * PAD * BS;
                 const double *k = K + c * N * N + a * BS * N + b * BS;
                 for (int i = 0; i < BS; i++)
-                    for (int j = 0; j < BS; j++) block[i * BS + j] += k[i * N + j];
+                    for (int j = 0; j < BS; j++) block[j * PAD + i] += k[i * N + j];
             }
 }
 
-/* y = A x of a matrix in blocks by rows of nodes. */
+/* y = A x of such a matrix. */
 void product(int64_t nodes, const int32_t *start, const int32_t *column, const double *blocks,
              int64_t fields, const double *const *x, double *const *y)
 {
     for (int64_t n = 0; n < nodes; n++)
         for (int64_t m = 0; m < fields; m++) {
-            double sum[BS];
-            for (int i = 0; i < BS; i++) sum[i] = 0.0;
+            double sum[PAD];
+            for (int i = 0; i < PAD; i++) sum[i] = 0.0;
             for (int32_t e = start[n]; e < start[n + 1]; e++) {
                 const double *u = x[m] + (int64_t)BS * column[e];
-                const double *block = blocks + (int64_t)e * BS * BS;
-                for (int i = 0; i < BS; i++)
-                    for (int j = 0; j < BS; j++) sum[i] += block[i * BS + j] * u[j];
+                const double *block = blocks + (int64_t)e * PAD * BS;
+                for (int j = 0; j < BS; j++)
+                    for (int i = 0; i < PAD; i++) sum[i] += block[j * PAD + i] * u[j];
             }
             for (int i = 0; i < BS; i++) y[m][BS * n + i] = sum[i];
         }

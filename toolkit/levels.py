@@ -103,9 +103,7 @@ def coarser(level: Level, comm: MPI.Comm) -> tuple[Level, Transfer] | None:
     index_map = _index_map(comm, mine, others, int(np.prod(shape)))
     keys = np.concatenate([mine, others])
     local = _Lookup(keys)
-    coarse = Level(
-        lattice, index_map, _positions(keys, shape), coarse_corners, local(cell_keys)
-    )
+    coarse = Level(lattice, index_map, _positions(keys, shape), coarse_corners, local(cell_keys))
     start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=owned))])
     transfer = Transfer(
         start.astype(np.int32),
@@ -185,7 +183,7 @@ def _index_map(
     comm: MPI.Comm, mine: npt.NDArray[np.int64], others: npt.NDArray[np.int64], total: int
 ) -> common.IndexMap:
     """Numbers for the owned keys, and who owns the others: asked of a directory; collective."""
-    first = comm.exscan(len(mine)) or 0
+    first = sum(comm.allgather(len(mine))[: comm.rank])
     share = -(-total // comm.size)  # keys that each rank is the directory of
 
     def posted(keys: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:

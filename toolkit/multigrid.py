@@ -9,9 +9,10 @@ The coarsest grid is factorised on every rank. Smoothing is by Chebyshev's polyn
 
 since D and A are sums of the same terms. Most designs stay well below, so b is the smaller of that
 and 1.1 times the quotient of a power iteration that goes on from design to design; where the cycle
-turns out indefinite, `rely_on_bounds` keeps to the first. Unknowns that are fixed, and on coarser grids those from which a fixed one is interpolated, are
-zero throughout, so the coarse spaces are subspaces and the cycle is a positive definite map.
-A W-cycle; several right-hand sides go through together.
+turns out indefinite, `rely_on_bounds` keeps to the first. Unknowns that are fixed, and on coarser
+grids those from which a fixed one is interpolated, are zero throughout, so the coarse spaces are
+subspaces and the cycle is a positive definite map. A W-cycle; several right-hand sides go through
+together.
 """
 
 from collections.abc import Sequence
@@ -33,7 +34,7 @@ Array = npt.NDArray[np.float64]
 FEW = 400  # nodes of a grid that is factorised
 LOWEST = 0.1  # lower end of the smoothed part of the spectrum, relative to b
 MARGIN = 1.1  # of the power iteration's quotient, which comes from below
-POWERS = (12, 2)  # its steps for the first design and for each later one
+POWERS = (20, 2)  # its steps for the first design and for each later one
 DEEPEST = 3  # grids whose bound is computed; those below are like the last of them
 
 
@@ -120,7 +121,9 @@ class Grid:
         n, (_, x, y) = self.owned, self.work(1)
         new = not len(self._mode)
         if new:
-            phase = self.level.nodes @ np.array([1.7, 2.3, 3.1])[: self.level.nodes.shape[1]]
+            phase = (
+                self.level.nodes @ np.array([12.9898, 78.233, 37.719])[: self.level.nodes.shape[1]]
+            )
             self._mode = np.sin(phase[:, None] * (1 + np.arange(self.block))).ravel()[:n]
             self._mode *= self.free[:n]
         v, quotient = self._mode, 0.0
@@ -198,7 +201,7 @@ class CoarseGrid(Grid):
         self._start = np.searchsorted(kept, np.arange(n + 1) * n).astype(np.int32)
         self._column = (kept % n).astype(np.int32)
         self.tensors = np.zeros((len(cells), width * block, width * block))
-        self._blocks = np.zeros((len(kept), block, block))
+        self._blocks = np.zeros((len(kept), block, 4 if block == 3 else block))  # by columns
         diagonal = np.searchsorted(kept, np.unique(rows) * (n + 1))
         self._diagonal_nodes, self._diagonal_blocks = np.unique(rows), diagonal
         self._diagonal = la.vector(level.index_map, block)
@@ -342,9 +345,9 @@ class Multigrid:
         self._coarsest = Coarsest(last, comm)
         self._classes = _child_tensors(tensor[None], transfers[0].interpolation, block)
         bounds = _bounds(tensor, transfers, block)
-        for depth, grid in enumerate(self.grids):
-            grid.bound = bounds[min(depth, len(bounds) - 1)]
-            grid.steps = sweeps[min(depth, 1)]
+        for depth, each in enumerate(self.grids):
+            each.bound = bounds[min(depth, len(bounds) - 1)]
+            each.steps = sweeps[min(depth, 1)]
         self._estimated = True
 
     def update(self, scale: Array) -> None:
@@ -356,7 +359,13 @@ class Multigrid:
             if depth == 0:
                 values: Array = self.fine.scale
                 self._kernels(
-                    "coarsen_scaled", len(t.parent), t.parent, t.place, values, self._classes, tensors
+                    "coarsen_scaled",
+                    len(t.parent),
+                    t.parent,
+                    t.place,
+                    values,
+                    self._classes,
+                    tensors,
                 )
             else:
                 values = self._ways[depth - 1].coarse.tensors
@@ -369,7 +378,7 @@ class Multigrid:
             grid.bound_spectrum(estimated=self._estimated)
 
     def rely_on_bounds(self) -> bool:
-        """From now on use the proved bounds alone; False if they were in use already; collective."""
+        """Use the proved bounds alone from now on; False if that was so already; collective."""
         before, self._estimated = self._estimated, False
         for grid in self.grids[:-1]:
             grid.bound_spectrum(estimated=False)

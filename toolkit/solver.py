@@ -108,7 +108,6 @@ class Recipe(NamedTuple):
         }
         return cls(options, True)
 
-
     @property
     def direct_method(self) -> bool:
         """Whether it is a factorisation."""
@@ -196,15 +195,15 @@ class LinearSolver:
         """Relative residual that a solve reaches: the tolerance, or about round-off if direct."""
         return 1e-13 if self.direct else float(self._ksp.getTolerances()[0])
 
-    @property
-    def limit(self) -> int:
-        """The largest number of iterations of a solve."""
-        return int(self._ksp.getTolerances()[3])
-
     @rtol.setter
     def rtol(self, value: float) -> None:
         if not self.direct:
             self._ksp.setTolerances(rtol=value)
+
+    @property
+    def limit(self) -> int:
+        """The largest number of iterations of a solve."""
+        return int(self._ksp.getTolerances()[3])
 
     def solve(self, b: PETSc.Vec, x: PETSc.Vec, *, transposed: bool = False) -> None:
         """Solve A x = b (or Aᵀ x = b), from x as the first guess; collective.
@@ -345,6 +344,11 @@ class Operator:
         right, left = self.solver.view(b), self.solver.view(x)
         self.solver.solve(right, left, transposed=transposed and not self.symmetric)
         x.scatter_forward()
+
+    def solve_all(self, bs: Sequence[la.Vector], xs: Sequence[la.Vector]) -> None:
+        """Solve A xᵢ = bᵢ one after the other, ghosts included; collective."""
+        for b, x in zip(bs, xs, strict=True):
+            self.solve(b, x)
 
     def apply(self, x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """A x for the owned entries of x; collective."""

@@ -36,6 +36,7 @@ class State(fem.Function):
         test: The test function v.
         operator: Matrix ∂F/∂u and its solver; load cases share one.
         upstream: The other states that the residual mentions.
+        together: The states of the same operator that are solved when this one is.
         solves: How often it has been solved.
     """
 
@@ -94,6 +95,7 @@ class State(fem.Function):
             preconditioner=preconditioner,
         )
         self.upstream = tuple(s for s in states_of(self.residual) if s is not self)
+        self.together: list[State] = [self]
         self.solves = 0
         self._load = fem.form(linear)
         self._right = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
@@ -109,17 +111,26 @@ class State(fem.Function):
         Raises:
             SolverError: The linear solver failed; names this state.
         """
-        for state in self.upstream:
-            state.solve()
-        if not self._fingerprint.renew():
+        stale = [state for state in self.together if state._is_stale()]
+        if not stale:
             return
         try:
             self.operator.update()
-            self.operator.solve(self._assemble_load(), self.x)
-            self.solves += 1
+            self.operator.solve_all(
+                [state._assemble_load() for state in stale], [state.x for state in stale]
+            )
         except Exception:
-            self._fingerprint.forget()
+            for state in stale:
+                state._fingerprint.forget()
             raise
+        for state in stale:
+            state.solves += 1
+
+    def _is_stale(self) -> bool:
+        """Whether what the residual mentions has changed; solves upstream states; collective."""
+        for state in self.upstream:
+            state.solve()
+        return self._fingerprint.renew()
 
     @cached_property
     def blocks(self) -> list[npt.NDArray[np.int32]]:

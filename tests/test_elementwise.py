@@ -1,0 +1,268 @@
+"""Operators without a matrix, and their multigrid, against assembled matrices and bounds."""
+
+import sys
+
+import numpy as np
+import pytest
+import ufl
+from dolfinx import fem, la
+from mpi4py import MPI
+
+from toolkit import (
+    Cell,
+    Density,
+    Domain,
+    Functional,
+    conductivity,
+    elasticity,
+    elementwise,
+    homogenize,
+    simp,
+    stiffness,
+    taylor_test,
+)
+from toolkit.elasticity import strain, stress
+from toolkit.elementwise import Elementwise, scaled_form
+from toolkit.levels import coarser, finest
+from toolkit.solver import Operator, Recipe
+
+pytestmark = pytest.mark.parallel
+
+RANDOM = np.random.default_rng(5)
+
+
+def box(d, comm=MPI.COMM_WORLD, n=8):
+    """A box of two lengths, cells halved three times along x and twice elsewhere."""
+    return Domain.box((2, 1, 1)[:d], (2 * n, n, n)[:d], comm=comm)
+
+
+def design(domain, empty=1e-6):
+    """A density of blocks of two cells, solid or empty, and the modulus of its law."""
+    ρ = Density(domain, radius=None, start=1.0)
+    ρ.update((RANDOM.random(ρ.size) < 0.5).astype(float))
+    return ρ, simp(ρ.physical, full=2.0, empty=empty)
+
+
+def both(domain, form, conditions):
+    """The elementwise operator and the assembled one of a form."""
+    made = elementwise.operator(
+        domain, form, conditions, name="u", recipe=Recipe.multigrid(), rtol=1e-10
+    )
+    assert isinstance(made, Elementwise)
+    assembled = Operator(form, conditions, name="a", recipe=Recipe.direct(definite=True))
+    made.update()
+    assembled.update()
+    return made, assembled
+
+
+def elastic(domain, E, plane=None):
+    """The bilinear form of elasticity and its space."""
+    space = fem.functionspace(domain.mesh, ("Lagrange", 1, (domain.dimension,)))
+    u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
+    σ = stress(u, modulus=E, poisson=0.3, plane=plane)
+    return ufl.inner(σ, strain(v)) * domain.dx, space
+
+
+def clamped(domain, space, names, part=None):
+    """Zero on named faces, of one component or all."""
+    conditions = []
+    for name in names:
+        facets = domain.entities(domain.dimension - 1, name)
+        on = space if part is None else space.sub(part)
+        dofs = fem.locate_dofs_topological(on, domain.dimension - 1, facets)
+        zero = np.zeros(domain.dimension) if part is None else 0.0
+        conditions.append(fem.dirichletbc(zero, dofs, on))
+    return conditions
+
+
+@pytest.mark.parametrize("d", [2, 3])
+def test_the_product_is_that_of_the_assembled_matrix(d):
+    domain = box(d, n={2: 32, 3: 8}[d])
+    _, E = design(domain, empty=1e-9)
+    form, space = elastic(domain, E, plane="stress" if d == 2 else None)
+    conditions = clamped(domain, space, ["xmin"]) + clamped(domain, space, ["ymax"], part=1)
+    made, assembled = both(domain, form, conditions)
+    x = RANDOM.standard_normal(len(assembled.apply(np.zeros(made._owned))))
+    ours, theirs = made.apply(x), assembled.apply(x)
+    assert np.abs(ours - theirs).max() <= 1e-13 * np.abs(theirs).max()
+    assert np.array_equal(made.fixed, assembled.fixed)
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("supports", ["faces", "roller", "edge"])
+def test_the_solution_is_that_of_the_assembled_matrix(supports):
+    domain = box(3)
+    _, E = design(domain)
+    form, space = elastic(domain, E)
+    if supports == "faces":
+        conditions = clamped(domain, space, ["xmin", "xmax"])
+    elif supports == "roller":
+        conditions = [
+            bc
+            for i, f in enumerate(("xmin", "ymin", "zmin"))
+            for bc in clamped(domain, space, [f], part=i)
+        ]
+    else:  # two thirds of a face, which no coarse facet matches
+        dofs = fem.locate_dofs_geometrical(space, lambda x: (x[0] < 1e-9) & (x[1] < 0.66))
+        conditions = [fem.dirichletbc(np.zeros(3), dofs, space)]
+    made, assembled = both(domain, form, conditions)
+    b, x, y = (la.vector(space.dofmap.index_map, 3) for _ in range(3))
+    b.array[: made._owned] = np.sin(np.arange(made._owned) + 1.0)
+    b.array[made.fixed] = 0.25
+    made.solver.rtol = 1e-12
+    made.solve(b, x)
+    assembled.solve(b, y)
+    scale = domain.comm.allreduce(np.abs(y.array).max(), op=MPI.MAX)
+    assert np.abs(x.array - y.array).max() <= 1e-7 * scale
+
+
+@pytest.mark.short
+def test_load_cases_in_step_are_those_one_by_one():
+    cell = Cell.box((1, 1, 1), (8, 8, 8))
+    _, E = design(cell, empty=1e-4)
+    form, space = elastic(cell, E)
+    pinned = homogenize._pinned(cell, space)
+    made, assembled = both(cell, form, pinned)
+    vectors = [[la.vector(space.dofmap.index_map, 3) for _ in range(3)] for _ in range(3)]
+    for k, (b, _, y) in enumerate(vectors):
+        x = RANDOM.standard_normal(made._owned)
+        x[made.fixed] = 0.0
+        b.array[: made._owned] = assembled.apply(x) * 10.0**k
+        b.array[made.fixed] = 0.0
+        assembled.solve(b, y)
+    made.solve_all([b for b, _, _ in vectors], [x for _, x, _ in vectors])
+    assert len(made.solver.iterations) == 3
+    for _, x, y in vectors:
+        scale = cell.comm.allreduce(np.abs(y.array).max(), op=MPI.MAX)
+        assert np.abs(x.array - y.array).max() <= 1e-5 * scale
+
+
+def test_coarse_operators_are_galerkin_products():
+    """P'AP x by the finer grid is the coarse grid's product, on every grid."""
+    domain = box(3, n=16)
+    _, E = design(domain, empty=1e-3)
+    form, space = elastic(domain, E)
+    made, _ = both(domain, form, clamped(domain, space, ["xmin"]))
+    for way in made._multigrid._ways:
+        fine, coarse = way.fine, way.coarse
+        _, x, y = coarse.work(1)
+        x.arrays[0][:] = 0.0
+        n = coarse.owned
+        keys = coarse.level.nodes[: n // 3] @ np.array([1.0, 7.0, 31.0])
+        x.arrays[0][:n] = coarse.free[:n] * np.sin(np.add.outer(keys, np.arange(3.0))).ravel()
+        coarse.multiply(x, y)
+        ours = y.arrays[0][:n] * coarse.free[:n]
+        _, u, v = fine.work(1)
+        u.zero()
+        way.up(x, u)
+        fine.multiply(u, v)
+        right = coarse.work(1)[0]
+        way.down(v, right)
+        theirs = right.arrays[0][:n] * coarse.free[:n]
+        scale = domain.comm.allreduce(np.abs(theirs).max(initial=0.0), op=MPI.MAX)
+        assert np.abs(ours - theirs).max(initial=0.0) <= 1e-12 * scale
+
+
+@pytest.mark.parametrize("proved", [False, True])
+def test_the_cycle_is_symmetric_and_positive(proved):
+    domain = box(3)
+    _, E = design(domain, empty=1e-9)
+    form, space = elastic(domain, E)
+    made, _ = both(domain, form, clamped(domain, space, ["xmin"]))
+    if proved:
+        assert made._multigrid.rely_on_bounds()
+    n, comm = made._owned, domain.comm
+    keys = space.tabulate_dof_coordinates()[: n // 3] @ [3.0, 17.0, 71.0]
+    a, b = (np.sin(np.add.outer(s * keys, np.arange(3.0))).ravel() for s in (1.0, 2.3))
+    a[made.fixed] = b[made.fixed] = 0.0
+    Ma, Mb = made._cycles(np.array([a, b]))
+    ab, ba, aa = comm.allreduce(np.array([a @ Mb, b @ Ma, a @ Ma]))
+    assert abs(ab - ba) <= 1e-10 * abs(aa)
+    assert aa > 0
+
+
+def test_the_bound_holds_and_is_met_by_an_isolated_cell():
+    domain = box(3)
+    ρ = Density(domain, radius=None, start=0.0)
+    x = np.zeros(ρ.size)
+    x[3::40] = 1.0
+    ρ.update(x)
+    form, space = elastic(domain, simp(ρ.physical, full=1.0, empty=1e-9))
+    made, _ = both(domain, form, clamped(domain, space, ["xmin"]))
+    for grid in made._multigrid.grids[:-1]:
+        quotients = [grid._quotient() for _ in range(20)]
+        assert max(quotients) <= grid.bound * (1 + 1e-6)
+    assert made._multigrid.fine._quotient() >= 0.9 * made._multigrid.fine.bound
+
+
+def test_grids_are_the_same_on_any_number_of_ranks():
+    """The first nodes and cells of each grid are those of the whole lattice, each once."""
+    domain = Cell.box((1, 1, 1), (8, 12, 6), periodic=(True, False, True))
+    space = fem.functionspace(domain.mesh, ("Lagrange", 1))
+    level, sizes = finest(domain, space), [(8, 12, 6), (4, 6, 3), (2, 3, 3)]
+    for expected in sizes:
+        assert level.lattice.resolution == expected
+        count = np.add(expected, (0, 1, 0))
+        assert level.index_map.size_global == np.prod(count)
+        owned = level.nodes[: level.index_map.size_local]
+        every = np.concatenate(domain.comm.allgather(owned))
+        assert len(np.unique(every, axis=0)) == np.prod(count)
+        found = coarser(level, domain.comm)
+        if expected != sizes[-1]:
+            level = found[0]
+
+
+@pytest.mark.parametrize("law", ["two", "field", "constant", "square"])
+def test_other_forms_are_not_taken(law):
+    domain = box(3)
+    ρ, E = design(domain)
+    form, space = elastic(domain, E)
+    u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
+    if law == "two":
+        form = form + (1 + ρ.physical) * ufl.inner(u, v) * domain.dx
+    elif law == "field":
+        form = elastic(domain, fem.Function(fem.functionspace(domain.mesh, ("Lagrange", 1))))[0]
+    elif law == "constant":
+        form = form + ufl.inner(u, v) * domain.dx
+    else:
+        form = ρ.physical * form.integrals()[0].integrand() * domain.dx
+    if law == "constant":  # a part that the density does not scale
+        made = elementwise.operator(
+            domain, form, [], name="u", recipe=Recipe.multigrid(), rtol=1e-6
+        )
+        assert isinstance(made, Operator)
+    elif law == "square":
+        assert scaled_form(form) is None or isinstance(
+            elementwise.operator(domain, form, [], name="u", recipe=Recipe.multigrid(), rtol=1e-6),
+            Operator,
+        )
+    else:
+        assert scaled_form(form) is None
+
+
+def test_a_box_that_cannot_be_halved_is_assembled():
+    domain = Domain.box((1, 1, 1), (17, 17, 17))
+    _, E = design(domain)
+    u = elasticity(domain, modulus=E, poisson=0.3, displacement=["xmin"], body=(0, 0, 1))
+    assert isinstance(u.operator, Operator)
+
+
+@pytest.mark.parametrize("what", ["stiffness", "conductivity", "compliance"])
+def test_gradients_are_exact(what, monkeypatch):
+    monkeypatch.setattr(homogenize, "DIRECT_DOFS", {2: 0, 3: 0})
+    monkeypatch.setattr(sys.modules["toolkit.elasticity"], "DIRECT_DOFS", {2: 0, 3: 0})
+    domain = box(2, n=16) if what == "compliance" else Cell.box((1, 1), (24, 24))
+    ρ = Density(domain, radius=0.1, start=0.5)
+    E = simp(ρ.physical, full=1, empty=1e-6)
+    if what == "stiffness":
+        C = stiffness(domain, modulus=E, poisson=0.3, plane="stress")
+        J = C.map(lambda C: C[0, 0] + C[0, 1])
+    elif what == "conductivity":
+        C = conductivity(domain, coefficient=E)
+        J = C.map(lambda K: K[0, 0] * K[1, 1])
+    else:
+        t = ufl.as_vector((0, -1))
+        u = elasticity(domain, modulus=E, poisson=0.3, displacement=["xmin"], traction={"xmax": t})
+        J = Functional(ufl.inner(t, u) * domain.ds("xmax"))
+    assert all(isinstance(s.operator, Elementwise) for s in J.states)
+    assert taylor_test(J, over=ρ) >= 1.95
