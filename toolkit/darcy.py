@@ -5,6 +5,7 @@ heat conduction and diffusion.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import ufl
@@ -13,12 +14,14 @@ from ufl.core.expr import Expr
 
 from toolkit.conditions import check_degree, positive_value, prescribed, scalar_value
 from toolkit.domain import Domain
+from toolkit.elementwise import operator
 from toolkit.errors import InputError
 from toolkit.solver import Recipe
 from toolkit.state import State
 
 __all__ = ["darcy"]
 
+RTOL = 1e-6
 DIRECT_DOFS = {2: 300_000, 3: 20_000}  # below these a factorisation is faster
 
 
@@ -73,5 +76,6 @@ def darcy(
 
     dofs = space.dofmap.index_map.size_global
     small = dofs <= DIRECT_DOFS[domain.dimension]
-    recipe = Recipe.direct(definite=True) if small else Recipe.multigrid()
-    return State(space, residual, name=name, conditions=conditions, recipe=recipe)
+    recipe = Recipe.direct(definite=True) if small else Recipe.multigrid(rtol=RTOL)
+    make = partial(operator, domain, conditions=conditions, name=name, recipe=recipe, rtol=RTOL)
+    return State(space, residual, name=name, conditions=conditions, operator=make)

@@ -2,7 +2,8 @@
 
 Weakly ∫σ(u):ε(v) dx + ∫k u·v ds = ∫b·v dx + ∫t·v ds + ∫q·v dl + Σ P·v. Load cases share one
 matrix and one factorisation. Small problems are factorised, large ones solved by conjugate
-gradients with smoothed aggregation, whose coarse spaces hold the rigid motions.
+gradients: on boxes without a matrix (see `elementwise`), elsewhere with smoothed aggregation, whose
+coarse spaces hold the rigid motions.
 """
 
 from collections.abc import Mapping, Sequence
