@@ -31,7 +31,7 @@ FOREIGN = {
     "petsc4py": {"solver", "saddle", "equal_order", "elementwise", "start"},
     "h5py": {"meshfile", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},
-    "scipy": {"cell", "multigrid", "symmetry", "properties"},
+    "scipy": {"cell", "elementwise", "multigrid", "symmetry", "properties"},
 }
 ROOMS = {path.stem: path for path in PACKAGE.glob("*.py")}
 

@@ -9,7 +9,7 @@ what a grid's matrix is read for serves them all. Everything is distributed.
 """
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ import ufl
 from dolfinx import fem, la
 from mpi4py import MPI
 from petsc4py import PETSc
+from scipy.linalg.blas import daxpy
 from ufl.algorithms.analysis import extract_coefficients, extract_constants
 from ufl.checks import is_cellwise_constant
 from ufl.classes import Division, Product
@@ -26,7 +27,7 @@ from ufl.core.expr import Expr
 from toolkit.domain import Domain
 from toolkit.errors import SolverError
 from toolkit.levels import Level, Transfer, coarser, finest
-from toolkit.multigrid import FEW, Multigrid
+from toolkit.multigrid import FEW, Fields, Multigrid
 from toolkit.solver import Fingerprint, LinearSolver, Operator, Recipe, is_chosen
 
 __all__ = ["Elementwise", "operator"]
@@ -92,6 +93,7 @@ class Elementwise:
         )
         cells = space.mesh.topology.index_map(space.mesh.topology.dim).size_local
         self._cells = np.arange(cells, dtype=np.int32)
+        self._scale_form, self._places = scale, _places(space, levels[0])
         self._scale = fem.Expression(scale, np.full((1, space.mesh.topology.dim), 0.5))
         self._mesh = space.mesh
         sizes = (self._owned, index_map.size_global * block)
@@ -100,6 +102,7 @@ class Elementwise:
         recipe = Recipe.conjugate(rtol=rtol)
         self.solver = LinearSolver(matrix, name, recipe, _Cycle(self))
         self._fingerprint = Fingerprint(self._comm, form)
+        self._searches: dict[int, Fields] = {}
 
     def update(self) -> None:
         """Take new scales of the cells, if a coefficient has changed; collective."""
@@ -123,6 +126,26 @@ class Elementwise:
         """A x for the owned entries of x; collective."""
         return self._products([x])[0]
 
+    def load(self, form: ufl.Form) -> Callable[[Array], None] | None:
+        """How to add up a linear form that the same scale multiplies cell by cell, if it is one.
+
+        Returns:
+            A function that adds it to local entries, ghosts included; None for other forms.
+        """
+        scaled = scaled_form(form)
+        if scaled is None or scaled.scale != self._scale_form:
+            return None
+        compiled = fem.form(scaled.unit)
+        fine = self._multigrid.fine
+
+        def add(b: Array) -> None:
+            self.update()
+            f = _tabulated(compiled, self._mesh, 1.0)[self._places]
+            cells = fine.level.cells
+            fine.kernels("load_scaled", len(cells), cells, f, fine.scale, b)
+
+        return add
+
     def multiply(self, given: Array, found: Array) -> None:
         """A x for owned entries; collective."""
         found[:] = self._products([given])[0]
@@ -144,37 +167,76 @@ class Elementwise:
         """
         if len(bs) == 1:
             return self.solve(bs[0], xs[0])
-        n, count = self._owned, len(bs)
-        b, x = np.array([v.array[:n] for v in bs]), np.array([v.array[:n] for v in xs])
-        x[:, self.fixed] = b[:, self.fixed]
-        r = b - np.array(self._products(x))
-        r[:, self.fixed] = 0.0
-        goal = self.solver.rtol * np.sqrt(self._dots(b, b))
-        p, ρ, its = np.zeros_like(r), np.ones(count), np.zeros(count, dtype=int)
+        r, z, q = self._multigrid.fine.work(len(bs))
+        p = self._directions(len(bs))
+        goal = self._residuals(bs, xs, r, z, q)
+        its, ρ = np.zeros(len(bs), dtype=int), np.ones(len(bs))
         for step in range(self.solver.limit + 1):
             left = np.sqrt(self._dots(r, r))
             busy = left > goal
             if not busy.any():
                 break
-            if step == self.solver.limit or not np.isfinite(left).all():
-                worst = int(np.argmax(np.where(np.isfinite(left), left, np.inf)))
-                reason = "the iteration limit was reached"
-                raise SolverError(self.solver.complaint(reason, step, float(left[worst])))
+            self._check(step, left)
             its += busy
-            z = self._cycles(r)
+            self._multigrid.cycle(r, z)
             ρ, before = self._dots(r, z), ρ
             if (ρ[busy] <= 0).any() and self._multigrid.rely_on_bounds():
                 return self.solve_all(bs, xs)
-            p = z + (ρ / before if step else 0 * ρ)[:, None] * p
-            q = np.array(self._products(p))
+            self._turn(p, z, ρ / before if step else np.zeros(len(bs)))
+            self._multiply(p, q)
             curvature = self._dots(p, q)
             α = np.where(busy, ρ / np.where(curvature > 0, curvature, 1.0), 0.0)
-            x += α[:, None] * p
-            r -= α[:, None] * q
+            for x, direction, residual, image, a in zip(
+                xs, p.arrays, r.arrays, q.arrays, α, strict=True
+            ):
+                daxpy(direction, x.array, n=self._owned, a=a)
+                daxpy(image, residual, n=self._owned, a=-a)
         self.solver.iterations.extend(int(i) for i in its)
-        for v, found in zip(xs, x, strict=True):
-            v.array[:n] = found
-            v.scatter_forward()
+        for x in xs:
+            x.scatter_forward()
+
+    def _residuals(
+        self, bs: Sequence[la.Vector], xs: Sequence[la.Vector], r: Fields, z: Fields, q: Fields
+    ) -> Array:
+        """Fixed values into x, r = b − A x with zeros at fixed unknowns, and the goals of |r|."""
+        n = self._owned
+        for b, x, residual, guess in zip(bs, xs, r.arrays, z.arrays, strict=True):
+            x.array[self.fixed] = b.array[self.fixed]
+            residual[:n], guess[:n] = b.array[:n], x.array[:n]
+            guess[self.fixed] = 0.0
+        goal = self.solver.rtol * np.sqrt(self._dots(r, r))
+        self._multiply(z, q)
+        for residual, image in zip(r.arrays, q.arrays, strict=True):
+            residual[:n] -= image[:n]
+            residual[self.fixed] = 0.0
+        return np.asarray(goal)
+
+    def _directions(self, count: int) -> Fields:
+        """The search directions of so many load cases, made once."""
+        if count not in self._searches:
+            fine = self._multigrid.fine
+            self._searches[count] = Fields(fine.level, fine.block, count)
+        return self._searches[count]
+
+    def _turn(self, p: Fields, z: Fields, β: Array) -> None:
+        """P = z + β p."""
+        n = self._owned
+        for direction, step, b in zip(p.arrays, z.arrays, β, strict=True):
+            direction[:n] *= b
+            direction[:n] += step[:n]
+
+    def _check(self, step: int, left: Array) -> None:
+        """Refuse to go on at the limit of iterations or from what is not a number."""
+        if step == self.solver.limit or not np.isfinite(left).all():
+            worst = int(np.argmax(np.where(np.isfinite(left), left, np.inf)))
+            reason = "the iteration limit was reached"
+            raise SolverError(self.solver.complaint(reason, step, float(left[worst])))
+
+    def _multiply(self, x: Fields, y: Fields) -> None:
+        """Y = A x of vectors that are zero at fixed unknowns, zero there too; collective."""
+        self._multigrid.fine.multiply(x, y)
+        for image in y.arrays:
+            image[self.fixed] = 0.0
 
     def _products(self, given: Sequence[Array] | Array) -> list[Array]:
         """A x for several vectors of owned entries, the identity at fixed ones; collective."""
@@ -190,18 +252,11 @@ class Elementwise:
             found.append(image[:n].copy())
         return found
 
-    def _cycles(self, r: Array) -> Array:
-        """The preconditioner for several vectors of owned entries; collective."""
+    def _dots(self, a: Fields, b: Fields) -> Array:
+        """Inner products field by field; collective."""
         n = self._owned
-        b, x, _ = self._multigrid.fine.work(len(r))
-        for array, entries in zip(b.arrays, r, strict=True):
-            array[:n] = entries
-        self._multigrid.cycle(b, x)
-        return np.array([array[:n] for array in x.arrays])
-
-    def _dots(self, a: Array, b: Array) -> Array:
-        """Inner products row by row; collective."""
-        return np.asarray(self._comm.allreduce(np.einsum("ij,ij->i", a, b)))
+        local = [p[:n] @ q[:n] for p, q in zip(a.arrays, b.arrays, strict=True)]
+        return np.asarray(self._comm.allreduce(np.array(local)))
 
 
 class _Product:
@@ -274,7 +329,15 @@ def operator(
 
 
 def scaled_form(form: ufl.Form) -> Scaled | None:
-    """The form for a scale of one, whose only coefficient is that scale; None if it has no such."""
+    """The form for a scale of one, whose only coefficient is that scale; None if it has no such.
+
+    Constants scale a bilinear form like coefficients; in a linear one they are part of the load.
+    """
+    bilinear = len(form.arguments()) == 2
+
+    def varies(e: Expr) -> bool:
+        return bool(extract_coefficients(e) or (bilinear and extract_constants(e)))
+
     mesh = form.arguments()[0].ufl_function_space().mesh
     one = fem.Function(fem.functionspace(mesh, ("DG", 0)))
     one.x.array[:] = 1.0
@@ -287,33 +350,36 @@ def scaled_form(form: ufl.Form) -> Scaled | None:
         ):
             return None
         integrals.append(
-            integral.reconstruct(integrand=_factored(integral.integrand(), one, cores))
+            integral.reconstruct(integrand=_factored(integral.integrand(), one, cores, varies))
         )
     unit = ufl.Form(integrals)
-    if len(cores) != 1 or unit.coefficients() != (one,) or unit.constants():
+    free = bilinear and unit.constants()
+    if len(cores) != 1 or unit.coefficients() != (one,) or free:
         return None
     return Scaled(unit, cores[0])
 
 
-def _factored(e: Expr, one: fem.Function, cores: list[Expr]) -> Expr:
+def _factored(
+    e: Expr, one: fem.Function, cores: list[Expr], varies: Callable[[Expr], bool]
+) -> Expr:
     """An expression with its cell-wise scalars replaced by `one`; collects them in `cores`."""
-    if not extract_coefficients(e) and not extract_constants(e):
+    if not varies(e):
         return e
     if e.ufl_shape == () and not e.ufl_free_indices and is_cellwise_constant(e):
-        return _peeled(e, one, cores)
+        return _peeled(e, one, cores, varies)
     if not e.ufl_operands:
         return e
-    return e._ufl_expr_reconstruct_(*(_factored(o, one, cores) for o in e.ufl_operands))
+    return e._ufl_expr_reconstruct_(*(_factored(o, one, cores, varies) for o in e.ufl_operands))
 
 
-def _peeled(e: Expr, one: fem.Function, cores: list[Expr]) -> Expr:
+def _peeled(e: Expr, one: fem.Function, cores: list[Expr], varies: Callable[[Expr], bool]) -> Expr:
     """A cell-wise scalar as constant factors times `one`."""
     if isinstance(e, Product | Division):
         a, b = e.ufl_operands
-        if not extract_coefficients(b) and not extract_constants(b):
-            return e._ufl_expr_reconstruct_(_peeled(a, one, cores), b)
-        if isinstance(e, Product) and not extract_coefficients(a) and not extract_constants(a):
-            return a * _peeled(b, one, cores)
+        if not varies(b):
+            return e._ufl_expr_reconstruct_(_peeled(a, one, cores, varies), b)
+        if isinstance(e, Product) and not varies(a):
+            return a * _peeled(b, one, cores, varies)
     if e not in cores:
         cores.append(e)
     return one
@@ -337,34 +403,39 @@ def _tensor(unit: ufl.Form, level: Level) -> Array | None:
     All cells are alike, so that of this rank's first will do; collective.
     """
     space = unit.arguments()[0].ufl_function_space()
-    mesh, block = space.mesh, space.dofmap.index_map_bs
+    mesh = space.mesh
     compiled = fem.form(unit)
     found = [_tabulated(compiled, mesh, scale) for scale in (1.0, 3.0, 0.0)]
     K, thrice, nothing = (mesh.comm.bcast(k) for k in found)
     size = np.abs(K).max()
     if np.abs(thrice - 3 * K).max() > 1e-12 * size or np.abs(nothing).max() > 1e-14 * size:
         return None
-    dofs = space.dofmap.list[0]
-    order = mesh.comm.bcast(np.argsort(dofs)[np.argsort(np.argsort(level.cells[0]))])
-    places = (order[:, None] * block + np.arange(block)).ravel()
+    places = mesh.comm.bcast(_places(space, level))
     K = K[np.ix_(places, places)]
     return np.ascontiguousarray((K + K.T) / 2)
+
+
+def _places(space: fem.FunctionSpace, level: Level) -> npt.NDArray[np.int64]:
+    """Where the unknowns of this rank's first cell stand in its tensor, in the level's order."""
+    block = space.dofmap.index_map_bs
+    order = np.argsort(space.dofmap.list[0])[np.argsort(np.argsort(level.cells[0]))]
+    return (order[:, None] * block + np.arange(block)).ravel()
 
 
 def _tabulated(compiled: fem.Form, mesh: Any, scale: float) -> Array:
     """The element tensor of this rank's first cell, by the compiled kernel."""
     form, ffi = compiled.ufcx_form, compiled.module.ffi
-    N = compiled.function_spaces[0].element.space_dimension
-    total = np.zeros((N, N))
+    shape = tuple(space.element.space_dimension for space in compiled.function_spaces)
+    total, constants = np.zeros(shape), fem.pack_constants(compiled)
     x = np.ascontiguousarray(mesh.geometry.x[mesh.geometry.dofmaps[0][0]])
     w, none = np.array([scale]), ffi.NULL
     first, last = form.form_integral_offsets[0], form.form_integral_offsets[1]
     for k in range(first, last):
-        A = np.zeros((N, N))
+        A = np.zeros(shape)
         form.form_integrals[k].tabulate_tensor_float64(
             ffi.cast("double *", ffi.from_buffer(A)),
             ffi.cast("double *", ffi.from_buffer(w)),
-            none,
+            ffi.cast("double *", ffi.from_buffer(constants)) if len(constants) else none,
             ffi.cast("double *", ffi.from_buffer(x)),
             none,
             none,

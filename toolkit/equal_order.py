@@ -16,7 +16,7 @@ through the cell, and a larger ε would let the Laplacian swamp the mass matrix.
 """
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -162,6 +162,10 @@ class EqualOrder:
         k = self._μ * float(np.real(right.dot(left))) / self._volume
         if k > 0:
             self._ε.value = self._μ / k
+
+    def load(self, form: ufl.Form) -> Callable[[Array], None] | None:
+        """No faster way to assemble a load than its form."""
+        return None
 
     def solve_all(self, bs: Sequence[la.Vector], xs: Sequence[la.Vector]) -> None:
         """Solve A xᵢ = bᵢ one after the other, ghosts included; collective."""

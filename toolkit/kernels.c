@@ -137,3 +137,20 @@ void restrict_(int64_t nodes, const int32_t *start, const int32_t *column, const
                 for (int k = 0; k < BS; k++)
                     y[m][(int64_t)BS * column[e] + k] += weight[e] * x[m][BS * n + k];
 }
+
+/* x += w d (b - y), over n unknowns. */
+void relax(int64_t n, double w, const double *restrict d, const double *restrict b,
+           const double *restrict y, double *restrict x)
+{
+    for (int64_t i = 0; i < n; i++) x[i] += w * d[i] * (b[i] - y[i]);
+}
+
+/* b += sum over cells of P_c' scale[c] f. */
+void load_scaled(int64_t cells, const int32_t *nodes, const double *f, const double *scale,
+                 double *b)
+{
+    for (int64_t c = 0; c < cells; c++)
+        for (int a = 0; a < NV; a++)
+            for (int k = 0; k < BS; k++)
+                b[(int64_t)BS * nodes[c * NV + a] + k] += scale[c] * f[a * BS + k];
+}

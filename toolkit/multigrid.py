@@ -28,7 +28,7 @@ from scipy.sparse.linalg import splu
 from toolkit.kernels import Kernels
 from toolkit.levels import Level, Transfer
 
-__all__ = ["Grid", "Multigrid"]
+__all__ = ["Fields", "Grid", "Multigrid"]
 
 Array = npt.NDArray[np.float64]
 FEW = 400  # nodes of a grid that is factorised
@@ -102,13 +102,14 @@ class Grid:
         for w in weights:
             self.multiply(x, y)
             for right, left, image in zip(b.arrays, x.arrays, y.arrays, strict=True):
-                left[:n] += w * self.inverse * (right[:n] - image[:n])
+                self.kernels("relax", n, float(w), self.inverse, right, image, left)
 
     def start(self, b: Fields, x: Fields, y: Fields) -> None:
         """Relax x from zero; collective."""
         n = self.owned
         for right, left in zip(b.arrays, x.arrays, strict=True):
-            left[:n] = self.weights[0] * self.inverse * right[:n]
+            np.multiply(self.inverse, right[:n], out=left[:n])
+            left[:n] *= self.weights[0]
         self.smooth(b, x, y, self.weights[1:])
 
     def bound_spectrum(self, *, estimated: bool) -> None:
@@ -404,7 +405,8 @@ class Multigrid:
             grid.smooth(b, x, y, grid.weights)
         grid.multiply(x, y)
         for given, image in zip(b.arrays, y.arrays, strict=True):
-            image[:n] = grid.free[:n] * (given[:n] - image[:n])
+            np.subtract(given[:n], image[:n], out=image[:n])
+            image[:n] *= grid.free[:n]
         way.down(y, right)
         for visit in range(self.visits if depth + 1 < len(self._ways) else 1):
             self._cycle(depth + 1, right, left, zero=visit == 0)

@@ -7,7 +7,7 @@ state's name, `-displacement_ksp_rtol 1e-8`.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -344,6 +344,10 @@ class Operator:
         right, left = self.solver.view(b), self.solver.view(x)
         self.solver.solve(right, left, transposed=transposed and not self.symmetric)
         x.scatter_forward()
+
+    def load(self, form: ufl.Form) -> Callable[[npt.NDArray[np.float64]], None] | None:
+        """No faster way to assemble a load than its form."""
+        return None
 
     def solve_all(self, bs: Sequence[la.Vector], xs: Sequence[la.Vector]) -> None:
         """Solve A xᵢ = bᵢ one after the other, ghosts included; collective."""

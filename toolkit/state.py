@@ -98,6 +98,7 @@ class State(fem.Function):
         self.together: list[State] = [self]
         self.solves = 0
         self._load = fem.form(linear)
+        self._add_load = self.operator.load(linear)
         self._right = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
         self._fingerprint = Fingerprint(
             space.mesh.comm, bilinear, linear, conditions=self.conditions
@@ -168,7 +169,10 @@ class State(fem.Function):
         """Right-hand side with the Dirichlet values lifted."""
         b = self._right
         b.array[:] = 0.0
-        fem.assemble_vector(b.array, self._load)
+        if self._add_load is not None:
+            self._add_load(b.array)
+        else:
+            fem.assemble_vector(b.array, self._load)
         fem.apply_lifting(b.array, [self._bilinear], [self.conditions])
         b.scatter_reverse(la.InsertMode.add)
         for condition in self.conditions:
