@@ -19,7 +19,10 @@ STOREYS = [  # each room imports from storeys below it and, not in circles, from
     ["functional"],
     ["energy"],
     ["responses", "adjoint", "homogenize"],
-    ["checkpoint", "export", "surface", "optimize", "progress", "pictures", "page", "program"],
+    ["checkpoint", "export", "surface", "progress", "pictures", "page", "program", "evaluator"],
+    ["stage"],
+    ["callbacks"],
+    ["optimize"],
     ["properties"],
     ["report", "catalogue"],
     ["pareto"],
@@ -27,7 +30,7 @@ STOREYS = [  # each room imports from storeys below it and, not in circles, from
 ]
 STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 FOREIGN = {
-    "nlopt": {"optimize", "program"},
+    "nlopt": {"callbacks"},
     "petsc4py": {"solver", "saddle", "equal_order", "elementwise", "start"},
     "h5py": {"meshfile", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},

@@ -2,50 +2,41 @@
 
     min J(x)   subject to   gᵢ(x) = ± (Jᵢ(x) − bᵢ) / max(|bᵢ|, |Jᵢ(x₀)|) ≤ 0,   l ≤ x ≤ u
 
-nlopt's conservative method of moving asymptotes (K. Svanberg, SIAM J. Optim. 12, 555–573, 2002,
-doi:10.1137/S1052623499362822) replaces J and g at the last accepted point by convex separable
-upper approximations, and accepts their minimiser once it is better than the last point; trial
-points that are not cost an evaluation but no gradients. An accepted point is an outer iteration.
-nlopt's damping of the approximations has an absolute floor, so that rows reach it in a unit in
-which their slope by one variable is a fixed multiple of that floor, however many variables.
-SLSQP asks for gradients at its full steps too, so there each of those counts as one. The rows that
-nlopt sees, with the variable that lets an infeasible start in, are in program.py.
-
-In parallel every rank runs the same nlopt. The point of rank 0 is broadcast before each evaluation
-and so are the values and gradients, so that processors that round differently see one trajectory.
-An error on one rank ends the run on all of them. The optimizers are deterministic, but an accept or
-reject decision amplifies differences of round-off between numbers of ranks.
+Each stage, one steepness of the projection, is run by one of the methods of `METHODS`: nlopt's
+algorithms (callbacks.py), the method of moving asymptotes on local slices (mma.py), optimality
+criteria (criteria.py) and SiMPL (mirror.py). They share what counts as an iteration and as an end
+(stage.py), and the rows that they see (program.py). A point that a method accepts is an outer
+iteration. An error on one rank ends the run on all of them.
 """
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
-import nlopt
 import numpy as np
 import numpy.typing as npt
-from mpi4py import MPI
 
 from toolkit.adjoint import Reduced
+from toolkit.callbacks import Callbacks
 from toolkit.density import Density
-from toolkit.errors import EvaluationError, InputError, SolverError, ToolkitError, together
+from toolkit.errors import EvaluationError, InputError, SolverError, together
+from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint, Functional
-from toolkit.program import FEASIBLE, Extra, Goal, Program, Single
+from toolkit.program import FEASIBLE, Goal, Program, Single
 from toolkit.progress import Bounded, Iteration, progress
+from toolkit.stage import Best, Ending, Method, Request, Stage
 
 __all__ = ["History", "Recorder", "Result", "minimize", "solve", "takeover"]
 
 Array = npt.NDArray[np.float64]
 Watcher = Callable[[Iteration], None]
 
-ALGORITHMS = {"mma": nlopt.LD_MMA, "ccsa": nlopt.LD_CCSAQ, "slsqp": nlopt.LD_SLSQP}
-SLSQP_LIMIT = 500  # its dense quadratic programs cost the cube of the number of variables
-CALM = 3  # consecutive outer iterations below the tolerance that make convergence
-REJECTED = 12  # consecutive trial points without an acceptable one: only round-off is left
-DAMPING = 1e-3  # nlopt's first damping of rows whose slopes are about 1e-3; its floor is 1e-5
-BROKEN = (nlopt.INVALID_ARGS, nlopt.OUT_OF_MEMORY)
-ELASTIC = (1e2, 1e4, 1e6)  # weights c of the elastic variable, one after the other
+METHODS: dict[str, Method] = {
+    "mma": Callbacks("mma"),
+    "ccsa": Callbacks("ccsa"),
+    "slsqp": Callbacks("slsqp"),
+}
 
 takeover: Callable[[Sequence[Functional], Density], None] | None = None
 """If set, called with the functionals and the density in place of optimising; then exit."""
@@ -120,6 +111,7 @@ def minimize(
     iterations: int = 60,
     optimizer: str = "mma",
     tolerance: float = 1e-5,
+    move: float = 0.2,
     checkpoint: Recorder | None = None,
     watch: Iterable[Watcher] = (progress,),
 ) -> Result:
@@ -132,9 +124,14 @@ def minimize(
         sharpen: steepnesses β of the projection, one stage each, begun from the best design so far;
             none is one stage at the density's present steepness.
         iterations: largest number of outer iterations in a stage.
-        optimizer: "mma", "ccsa" (quadratic approximations) or "slsqp" (at most 500 variables).
+        optimizer: nlopt's "mma", "ccsa" (quadratic approximations) or "slsqp" (at most 500
+            variables); "mma-distributed", whose ranks hold a slice of the design each; for one
+            linear constraint that grows with the design, such as a volume, also "oc" (optimality
+            criteria, for objectives that material makes better) and "simpl".
         tolerance: relative change of the objective, or change of every variable relative to its
             range, that counts as none; three outer iterations running end a stage.
+        move: largest step of a variable in an iteration relative to its range, for
+            "mma-distributed" and "oc".
         checkpoint: told every accepted point.
         watch: called with every accepted point, on every rank.
 
@@ -154,6 +151,7 @@ def minimize(
         iterations=iterations,
         optimizer=optimizer,
         tolerance=tolerance,
+        move=move,
         checkpoint=checkpoint,
         watch=watch,
     )
@@ -192,6 +190,7 @@ def solve(
     optimizer: str,
     tolerance: float,
     watch: Iterable[Watcher],
+    move: float = 0.2,
     checkpoint: Recorder | None = None,
     label: str = "",
     reduced: dict[Functional, Reduced] | None = None,
@@ -201,34 +200,31 @@ def solve(
     `reduced` keeps what was derived and compiled for each functional from one call to the next.
     """
     began = time.perf_counter()
-    _check_settings(over, iterations, optimizer, tolerance)
+    _check_settings(over, iterations, optimizer, tolerance, move)
     watchers = ((watch,) if callable(watch) else tuple(watch)) + (
         (checkpoint.record,) if checkpoint is not None else ()
     )
     run = _Run(goal, over, constraints, watchers, label, {} if reduced is None else reduced)
-    ending = _Ending("converged", "")
-    betas = (sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)
-    for beta in betas or (over.beta,):
+    ending = Ending("converged", "")
+    betas = ((sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)) or (over.beta,)
+    method = METHODS[optimizer]
+    method.check(run.request(betas))
+    for beta in betas:
         over.sharpen(beta)
-        ending = run.stage(beta, iterations, optimizer, tolerance)
+        ending = run.stage(method, beta, iterations=iterations, tolerance=tolerance, move=move)
         run.settle()
         if ending.reason == "evaluation failed":
             break
     return run.result(ending, time.perf_counter() - began)
 
 
-def _check_settings(over: Density, iterations: int, optimizer: str, tolerance: float) -> None:
+def _check_settings(
+    over: Density, iterations: int, optimizer: str, tolerance: float, move: float
+) -> None:
     """Refuse settings that cannot work, before anything is solved."""
     free = int(np.count_nonzero(over.free))
-    if optimizer not in ALGORITHMS:
-        raise InputError(
-            f"There is no optimizer {optimizer!r}. There are: {', '.join(ALGORITHMS)}."
-        )
-    if optimizer == "slsqp" and free > SLSQP_LIMIT:
-        raise InputError(
-            f"optimizer='slsqp' is for at most {SLSQP_LIMIT} variables and the design has {free}: "
-            "its cost grows with their cube. Use optimizer='mma'."
-        )
+    if optimizer not in METHODS:
+        raise InputError(f"There is no optimizer {optimizer!r}. There are: {', '.join(METHODS)}.")
     if not free:
         raise InputError("The design has no free cell: all are in its solid or void regions.")
     if iterations < 1 or not tolerance >= 0:
@@ -236,6 +232,8 @@ def _check_settings(over: Density, iterations: int, optimizer: str, tolerance: f
             f"minimize needs iterations >= 1 (it is {iterations}) and tolerance >= 0 "
             f"(it is {tolerance})."
         )
+    if not 0 < move <= 1:
+        raise InputError(f"minimize needs 0 < move <= 1, a share of each range (it is {move}).")
     _check_box(over)
 
 
@@ -262,82 +260,6 @@ def _distinct(functionals: Iterable[Functional]) -> tuple[Functional, ...]:
     return tuple({id(functional): functional for functional in functionals}.values())
 
 
-class _Ending(NamedTuple):
-    """Why a stage ended."""
-
-    reason: str
-    message: str
-
-
-class _Best(NamedTuple):
-    """The best design of a stage; the smaller key is the better one."""
-
-    key: tuple[bool, float]
-    design: Array
-    values: Array
-    violation: float
-    beta: float
-
-
-@dataclass
-class _Evaluator:
-    """Values and gradients of the functionals at a design, cached at the last one; collective."""
-
-    reduced: list[Reduced]
-    over: Density
-    count: int = 0
-    design: Array | None = None
-    values: Array = field(default_factory=lambda: np.empty(0))
-    slopes: Array | None = None
-
-    def forget(self) -> None:
-        """Evaluate again at the next call, since the projection has changed."""
-        self.design = None
-
-    def at(self, x: Array) -> Array:
-        """Values (k,) at a design (size,).
-
-        Raises:
-            EvaluationError: a value that is not finite.
-        """
-        if self.design is None or not np.array_equal(x, self.design):
-            self.design, self.slopes = None, None
-            self.count += 1
-            with together(self.over.comm):
-                self.values = np.array([float(reduced.value(x)) for reduced in self.reduced])
-            self.over.comm.Bcast(self.values)
-            self._check(np.isfinite(self.values), "is", self.values)
-            self.design = x.copy()
-        return self.values
-
-    def gradients(self) -> Array:
-        """Gradients (k, size) at the last design.
-
-        Raises:
-            EvaluationError: a gradient that is not finite.
-        """
-        if self.design is None:
-            raise ToolkitError("A gradient was asked for before a value.")
-        if self.slopes is None:
-            slopes = np.empty((len(self.reduced), len(self.design)))
-            with together(self.over.comm):
-                for row, reduced in zip(slopes, self.reduced, strict=True):
-                    row[:] = reduced.gradient(self.design)
-            self.over.comm.Bcast(slopes)
-            self._check(np.isfinite(slopes).all(axis=1), "has a gradient with", np.sum(slopes, 1))
-            self.slopes = slopes
-        return self.slopes
-
-    def _check(self, finite: npt.NDArray[np.bool_], verb: str, shown: Array) -> None:
-        for reduced, good, number in zip(self.reduced, finite, shown, strict=True):
-            if not good:
-                raise EvaluationError(
-                    f"{reduced.functional.name} {verb} {number} at evaluation {self.count}. Look "
-                    "for a division by zero, a power of a negative number, or a void that is too "
-                    "soft."
-                )
-
-
 class _Run:
     """One minimisation: its evaluations, accepted points and best design."""
 
@@ -362,32 +284,50 @@ class _Run:
         for functional in functionals:
             if functional not in reduced:
                 reduced[functional] = Reduced(functional, over=over)
-        self.evaluator = _Evaluator([reduced[functional] for functional in functionals], over)
+        self.evaluator = Evaluator([reduced[functional] for functional in functionals], over)
         self.log: list[tuple[float, Array, float, float, float, int, float]] = []
-        self.best: _Best
+        self.best: Best
         self.iterations = 0
 
-    def stage(self, beta: float, iterations: int, optimizer: str, tolerance: float) -> _Ending:
+    def request(self, betas: tuple[float, ...]) -> Request:
+        """What a method is asked whether it is made for."""
+        reduced = self.evaluator.reduced
+        held = zip(self.constraints, (reduced[j] for j in self.where), strict=True)
+        return Request(self.over, self.goal, tuple(held), betas)
+
+    def stage(
+        self, method: Method, beta: float, *, iterations: int, tolerance: float, move: float
+    ) -> Ending:
         """Optimise at one steepness, from the present design."""
-        first = not self.log
+        first, self.beta = not self.log, beta
         try:
             self._begin()
         except (EvaluationError, SolverError) as error:
             if first:
                 raise
-            return _Ending("evaluation failed", str(error))
+            return Ending("evaluation failed", str(error))
         if first:
             self._check_start()
         with together(self.over.comm):
-            self.accept(self.start, beta)
-        stage = _Stage(self, beta, iterations, tolerance)
-        for weight in ELASTIC:
-            ending = stage.run(optimizer, weight)
-            if ending is not None:
-                break
-        else:
-            ending = _Ending("infeasible", "No step reduces the violation of the constraints.")
+            self._accept(self.start)
+        stage = Stage(
+            self.evaluator,
+            self.program,
+            self,
+            iterations=iterations,
+            tolerance=tolerance,
+            move=move,
+        )
+        try:
+            ending = method(stage)
+        except (EvaluationError, SolverError) as error:
+            ending = Ending("evaluation failed", str(error))
         return self._judge(ending)
+
+    def record(self, x: Array) -> Iteration:
+        """Keep the design evaluated last as an outer iteration."""
+        self.iterations += 1
+        return self._accept(x)
 
     def _begin(self) -> None:
         """Evaluate the start of a stage and scale the program there."""
@@ -424,7 +364,7 @@ class _Run:
                 "gradient 0 everywhere. Build it from the density's .physical."
             )
 
-    def accept(self, x: Array, beta: float) -> Iteration:
+    def _accept(self, x: Array) -> Iteration:
         """Keep an accepted point and tell the watchers."""
         values, now = self.evaluator.values, time.perf_counter()
         violation = self.program.violation(values)
@@ -441,7 +381,7 @@ class _Run:
             infeasibility=violation,
             change=float(np.max(np.abs(x - self.previous))),
             greyness=self.over.greyness(),
-            beta=beta,
+            beta=self.beta,
             seconds=now - self.clock,
             design=x.copy(),
             gradients=self.evaluator.gradients(),
@@ -450,7 +390,7 @@ class _Run:
         infeasible = violation > FEASIBLE
         key = (infeasible, violation if infeasible else self.program.merit(values))
         if self.fresh or key < self.best.key:
-            self.best, self.fresh = _Best(key, x.copy(), values.copy(), violation, beta), False
+            self.best, self.fresh = Best(key, x.copy(), values.copy(), violation, self.beta), False
         self.log.append(
             (
                 entry.objective,
@@ -459,7 +399,7 @@ class _Run:
                 entry.change,
                 entry.greyness,
                 entry.evaluations,
-                beta,
+                self.beta,
             )
         )
         self.previous, self.clock = x.copy(), now
@@ -467,14 +407,14 @@ class _Run:
             watcher(entry)
         return entry
 
-    def _judge(self, ending: _Ending) -> _Ending:
+    def _judge(self, ending: Ending) -> Ending:
         """Say infeasible where the best design is."""
         if self.best.violation <= FEASIBLE or ending.reason == "evaluation failed":
             return ending
         rows = self.program.rows(self.best.values)[self.program.hard :]
         worst = self.constraints[int(np.argmax(rows))]
         value = self.best.values[self.where[int(np.argmax(rows))]]
-        return _Ending(
+        return Ending(
             "infeasible",
             f"No feasible design was found: {worst.name} is {value:.6g} at the best one. "
             f"{ending.message}",
@@ -485,7 +425,7 @@ class _Run:
         self.over.sharpen(self.best.beta)
         self.over.update(self.best.design)
 
-    def result(self, ending: _Ending, seconds: float) -> Result:
+    def result(self, ending: Ending, seconds: float) -> Result:
         """The outcome."""
         best, names = self.best, _unique([c.name for c in self.constraints])
         objective, constraints, infeasibility, change, greyness, evaluations, beta = zip(
@@ -543,129 +483,3 @@ def _check_reachable(constraint: Constraint, reduced: Reduced, over: Density) ->
             f"{constraint.name} cannot be met: it is {ends[0]:.6g} at the lower bounds of the "
             f"design and {ends[1]:.6g} at the upper ones."
         )
-
-
-class _Stage:
-    """nlopt's callbacks at one steepness, and the rules that end it."""
-
-    def __init__(self, run: _Run, beta: float, iterations: int, tolerance: float) -> None:
-        self.owner, self.beta, self.limit, self.tolerance = run, beta, iterations, tolerance
-        self.over, self.program, self.comm = run.over, run.program, run.over.comm
-        free = self.over.free
-        self.lower, self.upper = self.over.lower[free], self.over.upper[free]
-        self.steps = 0
-        self.ending: _Ending | None = None
-        self.error: BaseException | None = None
-
-    def run(self, optimizer: str, weight: float) -> _Ending | None:
-        """Run nlopt from the last accepted point; None asks for a larger elastic weight."""
-        self.x = self.owner.best.design.copy()
-        values = self.owner.evaluator.at(self.x)
-        self.extra = Extra.of(self.program, values, weight)
-        self.merits: list[float] = [self.program.merit(values)]
-        self.moves: list[float] = []
-        self.ending, self.rejected = None, 0
-        self.opt = self._nlopt(optimizer)
-        z = np.concatenate([self.x[self.over.free], self.extra.start])
-        self.opt.optimize(np.clip(z, self.opt.get_lower_bounds(), self.opt.get_upper_bounds()))
-        code = self.opt.last_optimize_result()
-        del self.opt  # it holds this object's methods where the garbage collector does not look
-        if isinstance(self.error, EvaluationError | SolverError):
-            return _Ending("evaluation failed", str(self.error))
-        if self.error is not None:
-            raise self.error
-        if self.ending is None and code in BROKEN:
-            raise ToolkitError(
-                f"nlopt gave up with code {code}: its memory or its arguments do not suffice. Try "
-                "another optimizer."
-            )
-        resting = self.ending is None or self.ending.reason == "converged"
-        if resting and self.owner.best.violation > FEASIBLE:
-            return None
-        return self.ending or _Ending("converged", "The optimizer found no better point.")
-
-    def _nlopt(self, optimizer: str) -> nlopt.opt:
-        opt = nlopt.opt(ALGORITHMS[optimizer], len(self.lower) + len(self.extra.start))
-        opt.set_lower_bounds(np.concatenate([self.lower, self.extra.lower]))
-        opt.set_upper_bounds(np.concatenate([self.upper, self.extra.upper]))
-        if optimizer != "slsqp":
-            opt.set_param("inner_gradients", 0)
-            opt.set_param("rho_init", DAMPING)
-        opt.set_exceptions_enabled(False)
-        opt.set_min_objective(self._objective)
-        if len(self.program.offsets) > 1:
-            opt.add_inequality_mconstraint(self._rows, np.zeros(len(self.program.offsets) - 1))
-        return opt
-
-    def _objective(self, z: Array, gradient: Array) -> float:
-        """The minimised row; every evaluation happens here, at the point of rank 0."""
-        if self.error is not None:
-            return 0.0
-        try:
-            with together(self.comm):
-                self._visit(z, gradient.size > 0)
-        except BaseException as error:
-            self.error = error
-            self.opt.force_stop()
-            return 0.0
-        if gradient.size:
-            gradient[:] = self.jacobian[0]
-        return float(self.values[0])
-
-    def _rows(self, result: Array, z: Array, gradient: Array) -> None:
-        """The other rows at the point that the objective was called with."""
-        result[:] = self.values[1:]
-        if gradient.size:
-            gradient[:] = self.jacobian[1:]
-
-    def _visit(self, z: Array, wanted: bool) -> None:
-        """Evaluate the rows, and accept the point if nlopt wants its gradients."""
-        message = np.append(z, float(wanted))
-        self.comm.Bcast(message)
-        if self.comm.allreduce(bool(message[-1]) != wanted, op=MPI.LOR):
-            raise ToolkitError(
-                "The ranks' optimizers have come apart by round-off: run on processors of one kind."
-            )
-        z, free, evaluator = message[:-1], self.over.free, self.owner.evaluator
-        x = self.x.copy()
-        x[free] = np.clip(z[: len(self.lower)], self.lower, self.upper)
-        values, unit = evaluator.at(x), DAMPING * len(self.lower)
-        self.values = unit * (self.program.rows(values) + self.extra.columns @ z[len(self.lower) :])
-        self.rejected += 1
-        if wanted:
-            slopes = self.program.weights @ evaluator.gradients()[:, free]
-            self.jacobian = unit * np.concatenate([slopes, self.extra.columns], axis=1)
-            self._accept(x)
-        if self.rejected > REJECTED:
-            self._end("converged", "No step that round-off can tell from none is better.")
-
-    def _accept(self, x: Array) -> None:
-        """Count an outer iteration and see whether it is the last one."""
-        if np.array_equal(x, self.x):
-            return
-        self.rejected = 0
-        span = self.upper - self.lower
-        moves = np.abs(x - self.x)[self.over.free] / np.where(span > 0, span, 1.0)
-        self.x, self.steps = x, self.steps + 1
-        self.owner.iterations += 1
-        entry = self.owner.accept(x, self.beta)
-        self.moves.append(float(np.max(moves)))
-        self.merits.append(self.program.merit(self.owner.evaluator.values))
-        if self._calm():
-            self._end("converged", f"The last {CALM} iterations changed less than the tolerance.")
-        elif self.steps >= self.limit:
-            state = "" if entry.infeasibility <= FEASIBLE else " before a feasible design"
-            self._end("iterations", f"The limit of {self.limit} iterations was reached{state}.")
-
-    def _calm(self) -> bool:
-        """Whether the last iterations changed neither the objective nor the design."""
-        if len(self.moves) < CALM:
-            return False
-        gains = np.abs(np.diff(self.merits))[-CALM:]
-        flat = gains <= self.tolerance * np.abs(self.merits[-CALM:])
-        still = np.array(self.moves[-CALM:]) <= self.tolerance
-        return bool(np.all(flat | still))
-
-    def _end(self, reason: str, message: str) -> None:
-        self.ending = _Ending(reason, message)
-        self.opt.force_stop()

@@ -1,0 +1,166 @@
+"""Stage: one steepness as an optimizer sees it, and the rules that end it.
+
+A method evaluates designs, hands over those that it accepts, and stops where it is told to. What
+counts as an outer iteration, as convergence and as a limit is said here, once for all methods.
+Everything is collective and the same on every rank.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from toolkit.adjoint import Reduced
+from toolkit.density import Density
+from toolkit.errors import together
+from toolkit.evaluator import Evaluator
+from toolkit.functional import Constraint
+from toolkit.program import FEASIBLE, Goal, Program
+from toolkit.progress import Iteration
+
+__all__ = ["Best", "Ending", "Ledger", "Method", "Request", "Stage"]
+
+Array = npt.NDArray[np.float64]
+
+CALM = 3  # consecutive outer iterations below the tolerance that make convergence
+REJECTED = 12  # consecutive trial points without an acceptable one: only round-off is left
+
+
+class Ending(NamedTuple):
+    """Why a stage ended."""
+
+    reason: str
+    message: str
+
+
+class Best(NamedTuple):
+    """The best design of a stage; the smaller key is the better one."""
+
+    key: tuple[bool, float]
+    design: Array
+    values: Array
+    violation: float
+    beta: float
+
+
+class Request(NamedTuple):
+    """What a run asks for, before its first evaluation.
+
+    Attributes:
+        over: the design.
+        goal: what is minimised.
+        constraints: each with its functional in reduced form.
+        betas: steepness of each stage.
+    """
+
+    over: Density
+    goal: Goal
+    constraints: tuple[tuple[Constraint, Reduced], ...]
+    betas: tuple[float, ...]
+
+
+class Ledger(Protocol):
+    """Who keeps the accepted points."""
+
+    @property
+    def best(self) -> "Best":
+        """The best design of the stage so far."""
+
+    def record(self, x: Array) -> Iteration:
+        """Keep the design evaluated last as an outer iteration; collective."""
+
+
+class Method(Protocol):
+    """An optimizer: runs a stage from its start to its end."""
+
+    def check(self, request: Request) -> None:
+        """Refuse what it is not made for; collective.
+
+        Raises:
+            InputError: a run that is not for this optimizer.
+        """
+
+    def __call__(self, stage: "Stage") -> Ending:
+        """Accept points of a stage until one of them ends it; collective.
+
+        Raises:
+            EvaluationError: a value or a gradient that is not finite.
+            SolverError: a state or an adjoint that was not solved.
+        """
+
+
+class Stage:
+    """The evaluations and accepted points of one steepness.
+
+    Attributes:
+        over: the design.
+        program: the rows that are minimised and held.
+        evaluator: values and gradients.
+        lower: lower bounds of the free variables; `upper` likewise.
+        move: the largest step of a variable that a method with move limits takes, of its range.
+        ledger: who keeps the accepted points.
+        x: (size,) the last accepted design, in mesh-file order.
+        rejected: trial points since then.
+    """
+
+    def __init__(
+        self,
+        evaluator: Evaluator,
+        program: Program,
+        ledger: Ledger,
+        *,
+        iterations: int,
+        tolerance: float,
+        move: float,
+    ) -> None:
+        """Begin at the best design of the ledger, which is told every accepted one after it."""
+        self.evaluator, self.program, self.over = evaluator, program, evaluator.over
+        self.comm, self.free = self.over.comm, self.over.free
+        self.lower, self.upper = self.over.lower[self.free], self.over.upper[self.free]
+        self.limit, self.tolerance, self.move = iterations, tolerance, move
+        self.ledger = ledger
+        self._steps = 0
+        self.restart()
+
+    def restart(self) -> Array:
+        """Go back to the best design and forget the way to it; its values (k,)."""
+        self.x, self.rejected = self.ledger.best.design.copy(), 0
+        values = self.evaluator.at(self.x)
+        self._merits, self._moves = [self.program.merit(values)], list[float]()
+        return values
+
+    def accept(self, x: Array) -> Ending | None:
+        """Count the design evaluated last as an outer iteration, and say whether it is the last."""
+        if np.array_equal(x, self.x):
+            return None
+        span = self.upper - self.lower
+        moves = np.abs(x - self.x)[self.free] / np.where(span > 0, span, 1.0)
+        self.x, self.rejected = x.copy(), 0
+        self._steps += 1
+        with together(self.comm):
+            entry = self.ledger.record(x)
+        self._moves.append(float(np.max(moves)))
+        self._merits.append(self.program.merit(self.evaluator.values))
+        if self._calm():
+            return Ending(
+                "converged", f"The last {CALM} iterations changed less than the tolerance."
+            )
+        if self._steps >= self.limit:
+            state = "" if entry.infeasibility <= FEASIBLE else " before a feasible design"
+            return Ending("iterations", f"The limit of {self.limit} iterations was reached{state}.")
+        return None
+
+    def exhausted(self) -> Ending | None:
+        """The end of a search that finds no better point."""
+        if self.rejected > REJECTED:
+            return Ending("converged", "No step that round-off can tell from none is better.")
+        return None
+
+    def _calm(self) -> bool:
+        """Whether the last iterations changed neither the objective nor the design."""
+        if len(self._moves) < CALM:
+            return False
+        gains = np.abs(np.diff(self._merits))[-CALM:]
+        flat = gains <= self.tolerance * np.abs(self._merits[-CALM:])
+        still = np.array(self._moves[-CALM:]) <= self.tolerance
+        return bool(np.all(flat | still))
