@@ -1,6 +1,7 @@
 """Nested grids of a box, from the mesh's own down to a few cells, each distributed as the mesh is.
 
-A coarse cell is two fine ones along every axis whose number of cells is even. A rank knows of a
+A coarse cell is two fine ones along every axis whose number of cells is even; of flat or long cells
+the short edges are doubled first, since point-wise smoothing leaves what varies along the others. A rank knows of a
 coarse grid what its own fine cells lie in: a coarse cell that several ranks share is on each of
 them with its own children alone, so that sums over cells are complete once ghosts are added up. A
 coarse node belongs to the owner of the fine node at the same place. Nothing is gathered.
@@ -17,6 +18,8 @@ from mpi4py import MPI
 from toolkit.domain import Domain, Lattice
 
 __all__ = ["Level", "Transfer", "coarser", "finest"]
+
+FLAT = 1.9  # cells longer than so many times their shortest edge are not made longer still
 
 Integers = npt.NDArray[np.int32]
 Array = npt.NDArray[np.float64]
@@ -88,6 +91,8 @@ def coarser(level: Level, comm: MPI.Comm) -> tuple[Level, Transfer] | None:
     halves = (n % 2 == 0) & (n > 2)
     if not halves.any():
         return None
+    spacing = np.array(level.lattice.lengths) / n
+    halves &= spacing < FLAT * spacing[halves].min()
     step = np.where(halves, 2, 1).astype(np.int32)
     lattice = level.lattice._replace(resolution=tuple(int(v) for v in n // step))
     shape = _nodes_along(lattice)

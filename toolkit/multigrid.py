@@ -315,7 +315,7 @@ class Multigrid:
         tensor: Array,
         fixed: npt.NDArray[np.bool_],
         comm: MPI.Comm,
-        sweeps: tuple[int, int] = (1, 1),
+        sweeps: tuple[int, int] = (1, 2),
         visits: int = 2,
     ) -> None:
         """Lay out all grids; collective.

@@ -79,7 +79,7 @@ class Recipe(NamedTuple):
             "ksp_type": "cg",
             "ksp_norm_type": "unpreconditioned",
             "ksp_rtol": rtol,
-            "ksp_max_it": 500,
+            "ksp_max_it": 2000,
             "pc_type": "python",
         }
         return cls(options, True)
