@@ -239,7 +239,8 @@ class _Helmholtz:
         self._volumes = domain.cell_volumes
         self._dofs = domain.cell_dofs[: len(domain.cells)]
         matrix = _assemble(domain, r2)
-        self._solver = LinearSolver(matrix, "filter", Recipe.diagonal(rtol=1e-13))
+        sweeps = Recipe.diagonal(rtol=1e-13).options | {"pc_type": "sor"}  # symmetric, rank by rank
+        self._solver = LinearSolver(matrix, "filter", Recipe(sweeps, definite=True))
         self._right, self._left = (fem.Function(domain.cellwise) for _ in range(2))
 
     def __call__(self, x: Vector) -> Vector:
