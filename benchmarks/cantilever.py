@@ -20,6 +20,7 @@ from pathlib import Path
 from ufl import as_vector, inner
 
 from toolkit import Density, Domain, Functional, elasticity, minimize, simp
+
 from benchmarks.clock import Clock  # after the toolkit, which loads MPI  # isort: skip
 from petsc4py import PETSc
 

@@ -85,9 +85,7 @@ class Clock:
         """
         (began, before), (ended, after) = self._marks[0], self._marks[-1]
         count = len(self._marks) - 1
-        phases = {
-            phase: comm.allreduce(after[phase] - before[phase]) / count for phase in PHASES
-        }
+        phases = {phase: comm.allreduce(after[phase] - before[phase]) / count for phase in PHASES}
         found = {
             "cpu_seconds_per_iteration": sum(phases.values()),
             "wall_seconds_per_iteration": comm.allreduce(ended - began, op=MPI.MAX) / count,

@@ -23,6 +23,7 @@ class FakeDensity:
         self.upper = np.broadcast_to(np.asarray(upper, dtype=float), (self.size,)).copy()
         self.free = np.ones(self.size, dtype=bool)
         self.free[list(passive)] = False
+        self.owned = np.arange(self.comm.rank, self.size, self.comm.size)
         self.beta = 1.0
         self._x = self.start.copy()
         self.domain = SimpleNamespace(comm=self.comm, num_cells=self.size)

@@ -212,7 +212,7 @@ def test_the_bound_holds_and_is_met_by_an_isolated_cell():
 
 def test_grids_are_the_same_on_any_number_of_ranks():
     """The first nodes and cells of each grid are those of the whole lattice, each once."""
-    domain = Cell.box((1, 1, 1), (8, 12, 6), periodic=(True, False, True))
+    domain = Cell.box((8, 12, 6), (8, 12, 6), periodic=(True, False, True))
     space = fem.functionspace(domain.mesh, ("Lagrange", 1))
     level, sizes = finest(domain, space), [(8, 12, 6), (4, 6, 3), (2, 3, 3)]
     for expected in sizes:

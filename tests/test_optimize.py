@@ -43,7 +43,7 @@ def beam(start, **options):
 
 @pytest.mark.parallel
 @pytest.mark.short
-@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp"])
+@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp", "mma-distributed"])
 @pytest.mark.parametrize("start", [2.0, 5.0, 9.0])
 def test_cantilever_of_svanberg(optimizer, start):
     result, exact, w = beam(start, optimizer=optimizer)
@@ -54,7 +54,7 @@ def test_cantilever_of_svanberg(optimizer, start):
     assert result.constraints["deflection <= 1"] <= 1 + 2e-5
 
 
-@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp"])
+@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp", "mma-distributed"])
 def test_truss_of_svanberg(optimizer):
     """Two bars (1987, section 5.2): weight x₁ √(1 + x₂²) under two stress bounds, 1.51 published.
 
@@ -97,7 +97,7 @@ def test_truss_of_svanberg(optimizer):
 TARGET = np.linspace(0.1, 0.9, 20)
 
 
-@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp"])
+@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp", "mma-distributed"])
 @pytest.mark.parametrize("start", [0.05, 0.6])
 def test_quadratic_with_linear_constraint(optimizer, start):
     """|x − a|² under mean x ≤ b: the projection x = a − (mean a − b), start feasible or not."""
@@ -439,7 +439,7 @@ def test_takeover_gets_the_functionals_once_and_ends_the_script(monkeypatch):
 
 @pytest.mark.parallel
 @pytest.mark.short
-@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp"])
+@pytest.mark.parametrize("optimizer", ["mma", "ccsa", "slsqp", "mma-distributed"])
 def test_ranks_that_round_differently_follow_one_trajectory(optimizer):
     comm = MPI.COMM_WORLD
     design = FakeDensity(20 * [0.6], -1, 2)

@@ -13,11 +13,13 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem, la
+from ufl.algorithms import expand_derivatives
 
 from toolkit.density import Density
 from toolkit.energy import Energies, Energy
 from toolkit.errors import EvaluationError, InputError
-from toolkit.functional import Functional
+from toolkit.functional import Functional, compiled
+from toolkit.solver import Fingerprint
 from toolkit.state import State
 
 __all__ = ["Reduced", "TaylorTest", "taylor_table", "taylor_test"]
@@ -76,6 +78,10 @@ class Reduced:
             )
             if field in lagrangian.coefficients()
         }
+        forms = [dual.form for dual in self._duals.values()]
+        self._affine = not self._adjoints and not any(form.coefficients() for form in forms)
+        self._fingerprint = Fingerprint(over.comm, *forms)
+        self._slope: Vector = np.zeros(0)
 
     def value(self, x: Vector) -> float:
         """J at a design, the same on every rank; may be NaN; collective.
@@ -92,6 +98,8 @@ class Reduced:
     def gradient(self, x: Vector) -> Vector:
         """∇J at a design, (cells,), the same on every rank; collective.
 
+        Of a functional that is affine in the filtered density, as a volume is, it is kept.
+
         Raises:
             SolverError: A state or an adjoint was not solved.
             EvaluationError: The gradient has entries that are not numbers.
@@ -104,6 +112,14 @@ class Reduced:
             weight.value = slope
         for group, pairs in self._groups.items():
             group.weigh({pair: slopes[k] for k, pair in pairs.items()})
+        if not (self._affine and self.over.beta == 0):
+            return self._differentiated()
+        if self._fingerprint.renew():
+            self._slope = self._differentiated()
+        return self._slope.copy()
+
+    def _differentiated(self) -> Vector:
+        """∇J for the present weights of the integrals; collective."""
         for adjoint in self._adjoints:
             self.adjoint_solves += adjoint.solve()
         duals = {stage: dual.assemble() for stage, dual in self._duals.items()}
@@ -123,7 +139,7 @@ class _Adjoint:
         self.state = state
         space = state.function_space
         self.function = fem.Function(space, name=f"{state.name}_adjoint")
-        self._form = fem.form(ufl.derivative(lagrangian, state))
+        self._form = compiled(ufl.derivative(lagrangian, state))
         self._right = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
         self._comm = space.mesh.comm
 
@@ -182,13 +198,14 @@ class _Dual:
 
     def __init__(self, lagrangian: ufl.Form, field: fem.Function) -> None:
         test = ufl.TestFunction(field.function_space)
-        self._form = fem.form(ufl.derivative(lagrangian, field, test))
+        self.form = expand_derivatives(ufl.derivative(lagrangian, field, test))
+        self._compiled = compiled(self.form)
         space = field.function_space
         self._vector = la.vector(space.dofmap.index_map, space.dofmap.index_map_bs)
 
     def assemble(self) -> la.Vector:
         self._vector.array[:] = 0.0
-        fem.assemble_vector(self._vector.array, self._form)
+        fem.assemble_vector(self._vector.array, self._compiled)
         self._vector.scatter_reverse(la.InsertMode.add)
         return self._vector
 

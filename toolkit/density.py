@@ -43,6 +43,7 @@ class Density:
         lower: Lower bounds of x, (variables,); `upper` likewise.
         start: The initial x, (variables,).
         free: False for variables of solid or void regions alone, (variables,).
+        owned: The variables that this rank holds, (owned,); each is held by one rank.
         beta: Steepness of the projection; 0 is none.
         value: x as a cell-wise function; `filtered` and `physical` likewise.
     """
@@ -80,6 +81,7 @@ class Density:
         self.domain, self.comm, self.radius, self.threshold = domain, domain.comm, radius, threshold
         self._orbit = None if symmetry is None else orbits(domain, symmetry)
         self.size = domain.num_cells if self._orbit is None else int(self._orbit.max()) + 1
+        self.owned = self._owned_variables()
         self.lower, self.upper = (np.full(self.size, float(b)) for b in bounds)
         self.beta = 0.0
         self.value, self.filtered, self.physical = (
@@ -182,6 +184,13 @@ class Density:
         """Sums over the cells of each variable: the transpose of x ↦ the cells' values."""
         return cells if self._orbit is None else np.bincount(self._orbit, cells, self.size)
 
+    def _owned_variables(self) -> npt.NDArray[np.int64]:
+        """The variables whose first cell in mesh-file order is owned by this rank."""
+        if self._orbit is None:
+            return self.domain.cells
+        first = np.unique(self._orbit, return_index=True)[1]
+        return np.flatnonzero(np.isin(first, self.domain.cells))
+
     def _owned(self, f: fem.Function | la.Vector) -> Vector:
         vector = f.x if isinstance(f, fem.Function) else f
         return vector.array[self.domain.cell_dofs[: len(self.domain.cells)]]
@@ -230,7 +239,8 @@ class _Helmholtz:
         self._volumes = domain.cell_volumes
         self._dofs = domain.cell_dofs[: len(domain.cells)]
         matrix = _assemble(domain, r2)
-        self._solver = LinearSolver(matrix, "filter", Recipe.diagonal(rtol=1e-13))
+        sweeps = Recipe.diagonal(rtol=1e-13).options | {"pc_type": "sor"}  # symmetric, rank by rank
+        self._solver = LinearSolver(matrix, "filter", Recipe(sweeps, definite=True))
         self._right, self._left = (fem.Function(domain.cellwise) for _ in range(2))
 
     def __call__(self, x: Vector) -> Vector:

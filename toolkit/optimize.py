@@ -23,6 +23,7 @@ from toolkit.density import Density
 from toolkit.errors import EvaluationError, InputError, SolverError, together
 from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint, Functional
+from toolkit.mma import MovingAsymptotes
 from toolkit.program import FEASIBLE, Goal, Program, Single
 from toolkit.progress import Bounded, Iteration, progress
 from toolkit.stage import Best, Ending, Method, Request, Stage
@@ -36,6 +37,7 @@ METHODS: dict[str, Method] = {
     "mma": Callbacks("mma"),
     "ccsa": Callbacks("ccsa"),
     "slsqp": Callbacks("slsqp"),
+    "mma-distributed": MovingAsymptotes(),
 }
 
 takeover: Callable[[Sequence[Functional], Density], None] | None = None

@@ -173,7 +173,8 @@ class State(fem.Function):
             self._add_load(b.array)
         else:
             fem.assemble_vector(b.array, self._load)
-        fem.apply_lifting(b.array, [self._bilinear], [self.conditions])
+        if any(np.any(values) for values in map(_prescribed, self.conditions)):
+            fem.apply_lifting(b.array, [self._bilinear], [self.conditions])
         b.scatter_reverse(la.InsertMode.add)
         for condition in self.conditions:
             condition.set(b.array)
@@ -207,6 +208,12 @@ def check_shared_vectors(form: ufl.Form) -> None:
                     "its dependency on the design would be lost. Use the state itself, or the "
                     "parts that `state.split()` returns."
                 )
+
+
+def _prescribed(condition: fem.DirichletBC) -> npt.NDArray[np.float64]:
+    """The values that a Dirichlet condition prescribes, and maybe others."""
+    g = condition.g
+    return np.asarray(g.value if hasattr(g, "value") else g.x.array)
 
 
 def _identity(form: ufl.Form) -> tuple[str, set[Any], set[Any]]:

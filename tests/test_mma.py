@@ -1,0 +1,202 @@
+"""The method of moving asymptotes on slices: against a dense MMA, mmapy, and itself resumed."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+from fakes import FakeDensity, FakeFunctional, FakeReduced, linear
+from scipy.optimize import brentq
+from test_reference import half_mbb
+
+from toolkit import Density, Domain, Functional, minimize
+from toolkit.asymptotes import Asymptotes
+from toolkit.separable import Elastic, Separable
+from toolkit.share import Share
+
+N, STEPS, MOVE, RAA = 30, 12, 0.5, 1e-5
+LOWER, UPPER = np.full(N, 0.1), np.linspace(1, 3, N)
+TARGET = np.linspace(-1, 2, N)
+C = np.linspace(0.5, 1.5, N)
+ELASTIC = Elastic(1.0, np.zeros(2), np.full(2, 1000.0), np.ones(2))
+
+
+def functions(x):
+    """Rows and slopes of a convex objective and two constraints, one of them nonlinear."""
+    rows = [np.sum((x - TARGET) ** 2 + C / x), np.mean(x) - 0.7, np.mean(C / x) - 2.2]
+    slopes = [2 * (x - TARGET) - C / x**2, np.full(N, 1 / N), -C / x**2 / N]
+    return np.array(rows), np.array(slopes)
+
+
+def model_of(share, state, whole):
+    rows, slopes = functions(whole)
+    box = state.box(share.lower, share.upper, share.span, MOVE)
+    ends = (state.low, state.upp)
+    return Separable.of(share, state.last, ends, box, rows, share.take(slopes), np.full(3, RAA))
+
+
+def trajectory(state=None, steps=STEPS, accuracy=1e-7):
+    """Designs of plain MMA, and what it remembers at the end."""
+    design = FakeDensity(0.5 * (LOWER + UPPER), LOWER, UPPER)
+    share, found = Share(design), []
+    state = state or Asymptotes.about(share.take(design.start), share.span)
+    for _ in range(steps):
+        x = model_of(share, state, share.put(state.last, design.start)).solve(ELASTIC, accuracy).x
+        state = state.follow(x, share.span)
+        found.append(share.put(x, design.start))
+    return np.array(found), state
+
+
+def dense(steps=STEPS):
+    """MMA on whole vectors, its subproblems solved by bisection of the dual, exactly."""
+    x = older = oldest = 0.5 * (LOWER + UPPER)
+    low, upp, found = x, x, []
+    for k in range(steps):
+        rows, slopes = functions(x)
+        for j, range_ in enumerate(UPPER - LOWER):
+            down = up = 0.5 * range_
+            if k >= 2:
+                turn = (x[j] - older[j]) * (older[j] - oldest[j])
+                factor = 1.0 if turn == 0 else (1.2 if turn > 0 else 0.7)
+                down = min(max(factor * (older[j] - low[j]), 0.01 * range_), 10 * range_)
+                up = min(max(factor * (upp[j] - older[j]), 0.01 * range_), 10 * range_)
+            low, upp = low.copy(), upp.copy()
+            low[j], upp[j] = x[j] - down, x[j] + up
+        step = MOVE * (UPPER - LOWER)
+        α = np.max([LOWER, x - step, low + 0.1 * (x - low)], axis=0)
+        β = np.min([UPPER, x + step, upp - 0.1 * (upp - x)], axis=0)
+        damp = 0.001 * np.abs(slopes) + RAA / (UPPER - LOWER)
+        p = (np.clip(slopes, 0, None) + damp) * (upp - x) ** 2
+        q = (np.clip(-slopes, 0, None) + damp) * (x - low) ** 2
+        r = rows - np.sum(p / (upp - x) + q / (x - low), axis=1)
+        oldest, older, x = older, x, exact(p, q, r, low, upp, α, β)
+        found.append(x)
+    return np.array(found)
+
+
+def exact(p, q, r, low, upp, α, β):
+    """The minimiser under two constraints."""
+
+    def at(λ):
+        P, Q = (np.sqrt(v[0] + λ @ v[1:]) for v in (p, q))
+        return np.clip((P * low + Q * upp) / (P + Q), α, β)
+
+    def held(i, λ):
+        x = at(λ)
+        return r[i] + np.sum(p[i] / (upp - x) + q[i] / (x - low)) - max(0, λ[i - 1] - 1000)
+
+    def root(function):
+        high = 1e5
+        if function(0.0) <= 0:
+            return 0.0
+        return brentq(function, 0.0, high, xtol=1e-15, rtol=1e-15, maxiter=500)
+
+    def second(first):
+        return root(lambda λ: held(2, np.array([first, λ])))
+
+    first = root(lambda λ: held(1, np.array([λ, second(λ)])))
+    return at(np.array([first, second(first)]))
+
+
+@pytest.mark.parallel
+@pytest.mark.short
+def test_designs_are_those_of_a_dense_mma():
+    found, _ = trajectory(accuracy=1e-12)
+    np.testing.assert_allclose(found, dense(), atol=1e-8)
+
+
+@pytest.mark.parallel
+@pytest.mark.short
+def test_designs_are_those_of_mmapy():
+    mmapy = pytest.importorskip("mmapy")
+    x = older = oldest = low = upp = 0.5 * (LOWER + UPPER)[:, None]
+    found, reference = trajectory()[0], []
+    columns = [np.reshape(v, (-1, 1)) for v in (ELASTIC.a, ELASTIC.c, ELASTIC.d)]
+    for k in range(STEPS):
+        rows, slopes = functions(x[:, 0])
+        answer = mmapy.mmasub(
+            2, N, k + 1, x, LOWER[:, None], UPPER[:, None], older, oldest, rows[0],
+            slopes[:1].T, rows[1:, None], slopes[1:], low, upp, 1.0, *columns, move=MOVE,
+        )  # fmt: skip
+        oldest, older, x, low, upp = older, x, answer[0], answer[9], answer[10]
+        reference.append(x[:, 0])
+    np.testing.assert_allclose(found, reference, atol=1e-9)
+
+
+@pytest.mark.parallel
+def test_a_saved_state_goes_on_as_if_nothing_had_been():
+    whole, _ = trajectory()
+    first, state = trajectory(steps=5)
+    again, _ = trajectory(Asymptotes(**asdict(state)), steps=STEPS - 5)
+    np.testing.assert_array_equal(np.concatenate([first, again]), whole)
+
+
+@pytest.mark.parallel
+@pytest.mark.short
+def test_a_rank_may_hold_nothing():
+    """Fewer variables than ranks."""
+    design = FakeDensity([0.9], 0.1, 1)
+    share = Share(design)
+    assert share.size == 1 and share.comm.allreduce(len(share.lower)) == 1
+    state = Asymptotes.about(share.take(design.start), share.span)
+    box = state.box(share.lower, share.upper, share.span, 1.0)
+    slopes = share.take(np.array([[1.0]]))
+    model = Separable.of(
+        share, state.last, (state.low, state.upp), box, np.ones(1), slopes, np.full(1, RAA)
+    )
+    x = model.solve(Elastic(1.0, *(np.zeros(0) for _ in range(3)))).x
+    whole = share.put(x, design.start)
+    assert 0.1 <= whole[0] < 0.9
+    assert model.values(x)[0] < 1
+
+
+def test_many_variables_cost_few_iterations(monkeypatch):
+    """Σ c/x under mean x ≤ b from an infeasible start: x = b √c / mean √c."""
+    monkeypatch.setattr("toolkit.optimize.Reduced", FakeReduced)
+    c = np.linspace(0.5, 1.5, 20000)
+    design = FakeDensity(20000 * [0.9], 1e-3, 1)
+    J = FakeFunctional(design, lambda x: np.sum(c / x), lambda x: -c / x**2, name="compliance")
+    result = minimize(
+        J,
+        over=design,
+        subject_to=linear(design, 1 / 20000, "volume") <= 0.5,
+        optimizer="mma-distributed",
+        tolerance=1e-7,
+        watch=(),
+    )
+    exact = 0.5 * np.sqrt(c) / np.mean(np.sqrt(c))
+    assert result.objective == pytest.approx(np.sum(c / exact), rel=1e-4)
+    assert result.feasible and result.iterations <= 40
+
+
+@pytest.mark.parallel
+@pytest.mark.short
+def test_a_steep_projection_does_not_oscillate():
+    """Half an MBB beam, β from 1 to 32: once feasible, each design is better than the last."""
+    design, compliance = half_mbb(60, 20, 2.4)
+    volume = Functional(design.physical * design.domain.dx) / design.domain.volume
+    result = minimize(
+        compliance,
+        over=design,
+        subject_to=volume <= 0.5,
+        sharpen=(1, 4, 16, 32),
+        iterations=40,
+        optimizer="mma-distributed",
+        watch=(),
+    )
+    history = result.history
+    for β in (1, 4, 16, 32):
+        J, off = history.objective[history.beta == β], history.infeasibility[history.beta == β]
+        feasible = off <= 1e-6
+        first = int(np.argmax(feasible))
+        assert feasible[first:].all() and np.all(np.diff(J[first:]) <= 1e-9 * J[0])
+    assert result.feasible and result.objective < 195
+    assert history.greyness[-1] < 1e-3
+    assert result.evaluations <= 1.2 * result.iterations
+
+
+@pytest.mark.parallel
+def test_symmetric_designs_have_one_owner_a_variable():
+    domain = Domain.box((1, 1), (6, 6))
+    design = Density(domain, radius=None, start=0.5, symmetry="orthotropic")
+    held = np.concatenate(domain.comm.allgather(design.owned))
+    np.testing.assert_array_equal(np.sort(held), np.arange(design.size))
