@@ -49,6 +49,28 @@ test: setup  ## every test in serial, then those marked for two and three ranks
 verify: setup  ## the tables of docs/verification.md (long)
 	$(BIN)/python -m tests.verify
 
+# make bench PEERS=FOLDER PEER_PYTHON=PYTHON runs pymoto_cantilever.py of a folder beside it
+BENCH := results/bench
+SIDE := $(if $(PEERS),--peers $(PEERS)) $(if $(PEER_PYTHON),--python $(PEER_PYTHON))
+TWO := $(BIN)/mpirun -n 2 $(BIN)/python
+
+.PHONY: bench
+bench: setup  ## CPU seconds of design iterations, by phases, into results/bench
+	@rm -rf $(BENCH) && mkdir -p $(BENCH)
+	$(BIN)/python benchmarks/triad.py --json $(BENCH)/triad_1.json
+	$(TWO) benchmarks/triad.py --json $(BENCH)/triad_2.json
+	$(BIN)/python benchmarks/cantilever.py --resolution 16 --iterations 10 \
+		--json $(BENCH)/cantilever_16.json
+	$(BIN)/python benchmarks/cantilever.py --resolution 32 --iterations 10 $(SIDE) \
+		--json $(BENCH)/cantilever_32.json
+	$(TWO) benchmarks/cantilever.py --resolution 32 --iterations 10 \
+		--json $(BENCH)/cantilever_32_2.json
+	$(BIN)/python benchmarks/channel.py --resolution 16 --iterations 4 \
+		--json $(BENCH)/channel_16.json
+	$(BIN)/python benchmarks/implant.py --size 1 --iterations 6 --json $(BENCH)/implant_1.json
+	$(BIN)/python -m benchmarks.unit_cell --stiffness 16 --permeability 16
+	$(BIN)/python benchmarks/table.py $(BENCH)
+
 .PHONY: clean
 clean:  ## remove .venv, caches and results
 	rm -rf .venv .ranks .mypy_cache .pytest_cache .ruff_cache .hypothesis results build dist

@@ -22,6 +22,7 @@ from toolkit import Density, Domain, Functional, elasticity, minimize, simp, wri
 parser = ArgumentParser()
 parser.add_argument("--resolution", type=int, default=32, help="cells per unit of length")
 parser.add_argument("--iterations", type=int, default=60)
+parser.add_argument("--optimizer", default="mma", help="mma, ccsa, mma-distributed, oc, simpl")
 options, _ = parser.parse_known_args()  # the rest is PETSc's
 n = options.resolution
 
@@ -44,6 +45,7 @@ result = minimize(
     over=design,
     subject_to=[volume <= 0.12],
     iterations=options.iterations,
+    optimizer=options.optimizer,
 )
 folder = write_result(
     result, design, "results/cantilever", name="compliance", functionals=[compliance]

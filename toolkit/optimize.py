@@ -19,10 +19,12 @@ import numpy.typing as npt
 
 from toolkit.adjoint import Reduced
 from toolkit.callbacks import Callbacks
+from toolkit.criteria import Criteria
 from toolkit.density import Density
 from toolkit.errors import EvaluationError, InputError, SolverError, together
 from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint, Functional
+from toolkit.mirror import Mirror
 from toolkit.mma import MovingAsymptotes
 from toolkit.program import FEASIBLE, Goal, Program, Single
 from toolkit.progress import Bounded, Iteration, progress
@@ -38,6 +40,8 @@ METHODS: dict[str, Method] = {
     "ccsa": Callbacks("ccsa"),
     "slsqp": Callbacks("slsqp"),
     "mma-distributed": MovingAsymptotes(),
+    "oc": Criteria(),
+    "simpl": Mirror(),
 }
 
 takeover: Callable[[Sequence[Functional], Density], None] | None = None
