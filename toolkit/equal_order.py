@@ -34,6 +34,7 @@ __all__ = ["EqualOrder", "bilinear"]
 
 Array = npt.NDArray[np.float64]
 CLOSE = 1.3  # factor within which the ε of the preconditioner may differ from the flow's
+ROUGH = 1e-2  # relative residual of a flow that shows its permeability
 VERTICES = {"quadrature_rule": "vertex", "quadrature_degree": 1}
 
 
@@ -129,6 +130,7 @@ class EqualOrder:
         self.solver = LinearSolver(matrix, name, Recipe.flexible(rtol=rtol), _Cycle(self))
         self._fingerprint = Fingerprint(self._comm, form)
         self._filled = 0.0
+        self._seen = False  # whether a flow through the present drag has shown its permeability
 
     def update(self) -> None:
         """Assemble what depends on the drag, if it has changed; collective."""
@@ -147,6 +149,7 @@ class EqualOrder:
         _fill_matrix(self._stabilising, self._stabilising_form, [])
         self._fill_darcy()
         self.solver.matrix.assemble()
+        self._seen = False
 
     def _fill_darcy(self) -> None:
         _fill_matrix(self._darcy.matrix, self._darcy_form, self._pinned)
@@ -154,11 +157,26 @@ class EqualOrder:
 
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
         """Solve A x = b, ghosts included; collective."""
+        right, left = self.solver.view(b), self.solver.view(x)
+        if not self._seen:
+            self._look(right, left)
         if not 1 / CLOSE < self._filled / float(self._ε.value) < CLOSE:
             self._fill_darcy()
-        right, left = self.solver.view(b), self.solver.view(x)
         self.solver.solve(right, left)
         x.scatter_forward()
+        self._learn(right, left)
+
+    def _look(self, right: PETSc.Vec, left: PETSc.Vec) -> None:
+        """Solve roughly, to learn ε; the solve that goes on from there counts these iterations."""
+        rtol = self.solver.rtol
+        self.solver.rtol = ROUGH
+        self.solver.solve(right, left)
+        self.solver.rtol = rtol
+        self._learn(right, left)
+        self._seen = True
+
+    def _learn(self, right: PETSc.Vec, left: PETSc.Vec) -> None:
+        """ε of the flow found."""
         k = self._μ * float(np.real(right.dot(left))) / self._volume
         if k > 0:
             self._ε.value = self._μ / k
