@@ -291,6 +291,8 @@ def taylor_table(
         slope = float(reduced.gradient(x) @ d) * (1 + gradient_error)
         relative = 1e-11 if any(not solver.direct for solver in solvers) else 1e-13
         noise = (relative if J.states else 1e-15) * max(abs(value), abs(slope) * largest)
+        close = [reduced.value(x + k * 1e-15 * d) for k in (1, 2, 3)]  # apart by round-off alone
+        noise = max(noise, 0.1 * float(np.abs(np.array(close) - value).max()))
 
         def sides(h: float) -> Vector:
             ends = np.array([reduced.value(x + h * d), reduced.value(x - h * d)])

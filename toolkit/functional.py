@@ -19,7 +19,7 @@ from dolfinx import fem, jit
 
 from toolkit.domain import completed
 from toolkit.errors import EvaluationError, InputError, together
-from toolkit.kernels import _processor
+from toolkit.kernels import processor
 from toolkit.state import State, check_shared_vectors, states_of, with_upstream
 
 __all__ = ["Constraint", "Functional", "compiled"]
@@ -33,8 +33,8 @@ def compiled(form: ufl.Form) -> fem.Form:
     The cache tells forms by the compiler's arguments, of which the last one names the processor.
     """
     given = jit.get_options()["cffi_extra_compile_args"]
-    processor = hashlib.sha256(_processor().encode()).hexdigest()[:16]
-    arguments = [*given, "-O3", "-march=native", f"-DPROCESSOR_{processor}"]
+    name = hashlib.sha256(processor().encode()).hexdigest()[:16]
+    arguments = [*given, "-O3", "-march=native", f"-DPROCESSOR_{name}"]
     return fem.form(form, jit_options={"cffi_extra_compile_args": arguments})
 
 

@@ -21,7 +21,7 @@ from mpi4py import MPI
 
 from toolkit.errors import ToolkitError
 
-__all__ = ["Kernels"]
+__all__ = ["Kernels", "processor"]
 
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = (
@@ -62,7 +62,7 @@ def _load(nodes: int, block: int) -> ctypes.CDLL:
     compiler = shlex.split(os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc")
     text = SOURCE.read_text(encoding="utf-8")
     sizes = (f"-DNV={nodes}", f"-DBS={block}")
-    key = hashlib.sha256("\n".join([text, _processor(), *compiler, *FLAGS, *sizes]).encode())
+    key = hashlib.sha256("\n".join([text, processor(), *compiler, *FLAGS, *sizes]).encode())
     path = Path(jit.get_options()["cache_dir"]) / f"libimplant_{key.hexdigest()[:24]}.so"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def _load(nodes: int, block: int) -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-def _processor() -> str:
+def processor() -> str:
     """What the machine's instructions are, since the library is made for them."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
