@@ -1,11 +1,11 @@
 """Nested grids of a box, from the mesh's own down to a few cells, each distributed as the mesh is.
 
-A coarse cell is two fine ones along every axis whose number of cells is even; of flat or long cells
-the short edges are doubled first, since point-wise smoothing leaves what varies along the others. A
-rank knows of a coarse grid what its own fine cells lie in: a coarse cell that several ranks share is on
-each of them with its own children alone, so that sums over cells are complete once ghosts are added
-up. A
-coarse node belongs to the owner of the fine node at the same place. Nothing is gathered.
+A coarse cell is two fine ones along every axis whose number of cells is even; of flat or long
+cells the short edges are doubled first, since point-wise smoothing leaves what varies along the
+others. A rank knows of a coarse grid what its own fine cells lie in: a coarse cell that several
+ranks share is on each of them with its own children alone, so that sums over cells are complete
+once ghosts are added up. A coarse node belongs to the owner of the fine node at the same place.
+Nothing is gathered.
 """
 
 from itertools import product
