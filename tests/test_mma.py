@@ -4,11 +4,11 @@ from dataclasses import asdict
 
 import numpy as np
 import pytest
-from fakes import FakeDensity, FakeFunctional, FakeReduced, linear
+from fakes import FakeDensity, FakeFunctional, FakeReduced, distance, linear
 from scipy.optimize import brentq
 from test_reference import half_mbb
 
-from toolkit import Density, Domain, Functional, minimize
+from toolkit import Density, Domain, Functional, minimize, pareto
 from toolkit.asymptotes import Asymptotes
 from toolkit.separable import Elastic, Separable
 from toolkit.share import Share
@@ -200,3 +200,15 @@ def test_symmetric_designs_have_one_owner_a_variable():
     design = Density(domain, radius=None, start=0.5, symmetry="orthotropic")
     held = np.concatenate(domain.comm.allgather(design.owned))
     np.testing.assert_array_equal(np.sort(held), np.arange(design.size))
+
+
+@pytest.mark.parallel
+@pytest.mark.parametrize("method", ["epsilon", "tchebycheff"])
+def test_a_front_with_slack_variables(monkeypatch, method):
+    """|x − a|² against |x − b|²: the segment from a to b, √f + √g = |a − b|."""
+    monkeypatch.setattr("toolkit.optimize.Reduced", FakeReduced)
+    design = FakeDensity([0.5, 0.5, 0.3, 0.2], -1, 2)
+    f, g = distance(design, [1, 0, 0, 0], "f"), distance(design, [0, 1, 0, 0], "g")
+    options = {"optimizer": "mma-distributed", "watch": (), "tolerance": 1e-8}
+    front = pareto(f, g, over=design, method=method, **options)
+    np.testing.assert_allclose(np.sqrt(front.values.clip(0)).sum(axis=1), np.sqrt(2), rtol=5e-3)
