@@ -13,7 +13,7 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from toolkit import Density, Domain, InputError, Reduced, brinkman, simp
+from toolkit import Density, Domain, Functional, InputError, Reduced, brinkman, darcy, simp
 from toolkit import homogenize as room
 from toolkit.adjoint import taylor_table
 from toolkit.cell import Cell
@@ -358,6 +358,16 @@ def smooth_drag(cell: Cell):
     x, L = ufl.SpatialCoordinate(cell.mesh), cell.lengths
     waves = [ufl.cos(2 * pi * x[i] / L[i]) for i in range(cell.dimension)]
     return 200 * (1.2 + waves[0] * waves[1]) / cell.volume ** (2 / cell.dimension)
+
+
+@pytest.mark.parallel
+def test_flow_along_a_gap_is_a_darcy_problem_of_the_plane():
+    """−Δw = 1 between walls at y = 0 and 1: ∫w = 1/12, as by Stokes flow in the gap."""
+    cell = Cell.box((1, 1), (6, 8), periodic=(True, False))
+    w = darcy(cell, permeability=1, pressure={"ymin": 0, "ymax": 0}, source=1, degree=2)
+    along = float(Functional(w * cell.dx)) / cell.volume
+    across = permeability(cell, walls=["ymin", "ymax"]).value[0, 0]
+    assert abs(along - 1 / 12) <= 1e-10 and abs(across - along) <= 1e-10
 
 
 def test_the_pairs_agree_as_the_mesh_is_refined():
