@@ -11,8 +11,9 @@ method (FGMRES) meets A, G and C by their products only. The preconditioner is t
     p = −S⁻¹ r_p,   u = A⁻¹ (r_u − G p),
     S⁻¹ ≈ [lumped ∫ p q / (μ + 0.05 α h²)]⁻¹ + 0.35 [∫ ∇p·∇q / (α + ε)]⁻¹,
 
-with ε = μ/k, k being the permeability that the last flow showed: a drag below it is felt by no flow
-through the cell, and a larger ε would let the Laplacian swamp the mass matrix. Distributed.
+with ε = μ/k, k being the permeability that the last flow showed, and of a new drag one that is solved
+for roughly first: a drag below ε is felt by no flow through the cell, and a larger ε would let the
+Laplacian swamp the mass matrix. Distributed.
 """
 
 import weakref
@@ -167,11 +168,13 @@ class EqualOrder:
         self._learn(right, left)
 
     def _look(self, right: PETSc.Vec, left: PETSc.Vec) -> None:
-        """Solve roughly, to learn ε; the solve that goes on from there counts these iterations."""
+        """Solve roughly, to learn ε; the solve goes on from there."""
         rtol = self.solver.rtol
-        self.solver.rtol = ROUGH
-        self.solver.solve(right, left)
-        self.solver.rtol = rtol
+        self.solver.rtol = max(ROUGH, rtol)
+        try:
+            self.solver.solve(right, left)
+        finally:
+            self.solver.rtol = rtol
         self._learn(right, left)
         self._seen = True
 
