@@ -58,7 +58,7 @@ class Clock:
             (State, "solve", "assembly"),
             (Operator, "update", "assembly"),
             (Elementwise, "update", "assembly"),
-            (Elementwise, "solve_together", "krylov"),
+            (Elementwise, "solve_all", "krylov"),
             (Multigrid, "update", "preconditioner"),
             (LinearSolver, "solve", "krylov"),
             (Reduced, "value", "other"),
