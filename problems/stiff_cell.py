@@ -6,10 +6,10 @@
     subject to   ∫ ρ dx ≤ V |Y|
 
 E is 1 in the solid and ν = 0.3; plane cells are in plane stress. The uniform cell is a stationary
-trap, so there are several starts, each a few random
-waves about V, and the best one counts. It is cut at equal volume, freed of islands, meshed along its
-surface and computed again: that number is the result. No cell is stiffer than Hashin and Shtrikman's
-bound of K, nor than Voigt's of G and E(n), the share of solid.
+trap, so there are several starts, each a few random waves about V, and the best one counts. It is
+cut at equal volume, freed of islands, meshed along its surface and computed again: that number is
+the result. No cell is stiffer than Hashin and Shtrikman's bound of K, nor than Voigt's of G and
+E(n), the share of solid.
 
 Run:  mpirun -n 2 python problems/stiff_cell.py --objective shear
       (--objective bulk | shear | young, --direction 1 1, --volume 0.5, --three for 3D)
@@ -39,7 +39,7 @@ d = 3 if options.three else 2
 n = options.resolution or (16 if options.three else 64)
 V, plane = options.volume, None if options.three else "stress"
 direction = options.direction or [1.0, 0.0, 0.0][:d]
-folder = Path("results/stiff_cell") / options.objective
+folder = Path("results/stiff_cell")
 
 moduli = {
     "bulk": bulk,

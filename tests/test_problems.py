@@ -26,6 +26,9 @@ SMALL = {
     "double_pipe": ["--resolution", "12", "--iterations", "4"],
     "pipe_bend": ["--resolution", "10", "--iterations", "4"],
     "stiff_permeable_cell": ["--resolution", "8", "--iterations", "2"],
+    "stiff_cell": [
+        *("--objective", "shear", "--resolution", "16", "--starts", "2", "--iterations", "3"),
+    ],
     "stiff_channel": ["--resolution", "4", "--iterations", "2"],
     "tpms_catalogue": ["--resolution", "6", "--families", "2"],
 }

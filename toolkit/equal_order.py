@@ -11,9 +11,9 @@ method (FGMRES) meets A, G and C by their products only. The preconditioner is t
     p = −S⁻¹ r_p,   u = A⁻¹ (r_u − G p),
     S⁻¹ ≈ [lumped ∫ p q / (μ + 0.05 α h²)]⁻¹ + 0.35 [∫ ∇p·∇q / (α + ε)]⁻¹,
 
-with ε = μ/k, k being the permeability that the last flow showed, and of a new drag one that is solved
-for roughly first: a drag below ε is felt by no flow through the cell, and a larger ε would let the
-Laplacian swamp the mass matrix. Distributed.
+with ε = μ/k, k being the permeability that the last flow showed, and of a new drag one that is
+solved for roughly first: a drag below ε is felt by no flow through the cell, and a larger ε would
+let the Laplacian swamp the mass matrix. Distributed.
 """
 
 import weakref
