@@ -87,15 +87,15 @@ mesh = partial(body_fitted, body, resolution=96 if d == 2 else n, phase="solid")
 solid = Cell.build(mesh, lengths=cell.lengths)
 again = stiffness(solid, modulus=1.0, poisson=0.3, plane=plane, degree=2, name="again").value
 
-ν = 0.3
+ν, share = 0.3, solid.meshed
 bound = {
-    "bulk": hashin_shtrikman(solid.meshed, modulus=1, poisson=ν, plane=plane).bulk.upper,
-    "shear": voigt(solid.meshed, 1 / (2 + 2 * ν)),
-    "young": voigt(solid.meshed, 1.0),
+    "bulk": hashin_shtrikman(share, modulus=1, poisson=ν, plane=plane).bulk.upper,
+    "shear": voigt(share, 1 / (2 + 2 * ν)),
+    "young": voigt(share, 1.0),
 }[options.objective]
 if cell.comm.rank == 0:
     starts = ", ".join(f"{-result.objective:.5g}" for result in results)
     print(f"{S.name} on voxels, start by start: {starts}")
-    print(f"meshed along the surface: {measure(again):.5g} at a volume of {solid.meshed:.4f}")
+    print(f"meshed along the surface: {measure(again):.5g} at a volume of {share:.4f}")
     print(f"that is {measure(again) / float(bound):.4f} of the bound, {float(bound):.5g}")
     print(f"Results in {folder}")
