@@ -56,7 +56,7 @@ design = Density(cell, radius=4 / n if d == 2 else 2 / n, start=V, symmetry=symm
 E = simp(ρ, full=1, empty=1e-6)
 C = stiffness(cell, modulus=E, poisson=0.3, plane=plane, symmetry=symmetry)
 
-S = C.map(measure, name=f"{options.objective} modulus")
+S = C.map(measure, name=options.objective)
 volume = Functional(ρ * cell.dx, name="volume") / cell.volume
 
 results = []

@@ -599,10 +599,9 @@ def iterations() -> Rows:
 
     FGMRES to 1e-8 from zero: some steps that show the permeability, hence ε, and the rest with the
     preconditioner of that ε; both are counted. The source column has the iterations and the CPU
-    seconds of update and solve at 16, 32 and 64 voxels a period. The rows that miss do so between
-    16 and 32: at 16 voxels the throats are two to four voxels wide and the multigrid of the
-    velocities nearly exact; from 32 to 64 no row grows by more than 1.4. Two cycles in place of
-    one for the velocities take a sixth off the iterations and nothing off the time.
+    seconds of update and solve at 16, 32 and 64 voxels a period. What growth there is lies between
+    16 and 32: at 16 voxels the throats are two to four voxels wide and one cycle for the
+    velocities is nearly exact.
     """
     bodies = {
         "spheres 0.216": sphere_packing("sc", radius=radius_of(0.216)),

@@ -132,7 +132,7 @@ def stiff_and_permeable() -> Rows:
 
     stiff = made("sheet", -K, k >= 0.0006)
     open_ = made("network", -k, K >= 0.145)
-    between = made("sheet", -k, K >= 0.15)
+    between = made("sheet", -k, K >= 0.148)
     rows = at_least("stiffest: bulk modulus, share of the bound", _share(stiff), 0.90)
     rows += at_least(
         "most permeable: smallest eigenvalue of k", smallest_eigenvalue(open_.permeability), 0.0031

@@ -30,6 +30,7 @@ CYCLE: dict[str, str | float] = {
     "pc_type": "gamg",
     "pc_gamg_threshold": 0.02,
     "pc_gamg_coarse_eq_limit": 200,
+    "pc_gamg_reuse_interpolation": 0,  # aggregates follow the drag, which parts what it separates
     "mg_levels_ksp_type": "richardson",
     "mg_levels_ksp_max_it": 1,
     "mg_levels_pc_type": "sor",
