@@ -116,6 +116,28 @@ def test_the_solution_is_that_of_the_assembled_matrix(supports):
     assert np.abs(x.array - y.array).max() <= 1e-7 * scale
 
 
+def test_cells_without_stiffness_are_left_out():
+    """A bar beside cells of modulus zero is as one beside cells of next to none."""
+    domain = box(3)
+    bar = lambda x: np.where((x[1] < 0.5) & (x[2] < 0.5), 1.0, 0.0)  # noqa: E731
+    found = []
+    for empty in (0.0, 1e-9):
+        E = fem.Function(domain.cellwise)
+        E.interpolate(lambda x, empty=empty: np.maximum(bar(x), empty))
+        form, space = elastic(domain, E)
+        conditions = clamped(domain, space, ["xmin"])
+        recipe = Recipe.multigrid()
+        made = elementwise.operator(domain, form, conditions, name="u", recipe=recipe, rtol=1e-10)
+        made.update()
+        b, x = (la.vector(space.dofmap.index_map, 3) for _ in range(2))
+        at = space.tabulate_dof_coordinates()[: made._owned // 3]
+        tip = (at[:, 0] > 2 - 1e-9) & (at[:, 1] < 0.4) & (at[:, 2] < 0.4)
+        b.array[: made._owned].reshape(-1, 3)[tip] = (0.0, 0.0, -1.0)
+        made.solve(b, x)
+        found.append(domain.comm.allreduce(float(b.array[: made._owned] @ x.array[: made._owned])))
+    assert abs(found[0] / found[1] - 1) <= 1e-6
+
+
 @pytest.mark.short
 def test_load_cases_in_step_are_those_one_by_one():
     cell = Cell.box((1, 1, 1), (8, 8, 8))

@@ -141,8 +141,9 @@ class Grid:
         """D⁻¹ from each rank's part of the diagonal; collective."""
         if self.level.index_map.comm.size > 1:
             diagonal.scatter_reverse(la.InsertMode.add)
-        held = self.free[: self.owned] == 0.0
-        self.inverse = np.where(held, 0.0, 1.0 / np.where(held, 1.0, diagonal.array[: self.owned]))
+        owned = diagonal.array[: self.owned]
+        held = (self.free[: self.owned] == 0.0) | (owned == 0.0)  # or in cells without stiffness
+        self.inverse = np.where(held, 0.0, 1.0 / np.where(held, 1.0, owned))
 
 
 class FineGrid(Grid):
@@ -258,7 +259,8 @@ class Coarsest:
         values = np.concatenate([t.ravel() for t in self._comm.allgather(self._grid.tensors)])
         values = values * self._free[self._rows] * self._free[self._columns]
         A = coo_array((values, (self._rows, self._columns)), shape=(self.size,) * 2).tocsc()
-        A.setdiag(A.diagonal() + (self._free == 0.0))
+        diagonal = A.diagonal()
+        A.setdiag(np.where(diagonal == 0.0, 1.0, diagonal))  # fixed, or without stiffness
         self._factors = splu(A, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
 
     def solve(self, b: Fields, x: Fields) -> None:
