@@ -12,8 +12,9 @@ STOREYS = [  # each room imports from storeys below it and, not in circles, from
     ["start", "meshfile", "bounds", "moduli", "kernels"],
     ["domain", "material"],
     ["cell", "symmetry", "levels"],
-    ["solver", "multigrid"],
-    ["density", "state", "saddle", "elementwise"],
+    ["solver", "auxiliary", "grids"],
+    ["density", "state", "saddle", "multigrid"],
+    ["elementwise"],
     ["conditions", "equal_order"],
     ["elasticity", "darcy", "stokes"],
     ["functional"],
@@ -35,7 +36,7 @@ FOREIGN = {
     "petsc4py": {"solver", "saddle", "equal_order", "elementwise", "start"},
     "h5py": {"meshfile", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},
-    "scipy": {"cell", "elementwise", "multigrid", "symmetry", "properties"},
+    "scipy": {"cell", "elementwise", "grids", "multigrid", "symmetry", "properties"},
 }
 ROOMS = {path.stem: path for path in PACKAGE.glob("*.py")}
 

@@ -10,6 +10,7 @@ what a grid's matrix is read for serves them all. Everything is distributed.
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,15 +25,19 @@ from ufl.checks import is_cellwise_constant
 from ufl.classes import Division, Product
 from ufl.core.expr import Expr
 
+from toolkit.auxiliary import lattices
 from toolkit.domain import Domain
 from toolkit.errors import SolverError
+from toolkit.grids import AssembledGrid, Fields
+from toolkit.kernels import Kernels
 from toolkit.levels import Level, Transfer, coarser, finest
-from toolkit.multigrid import FEW, Fields, Multigrid
+from toolkit.multigrid import Multigrid, nested, on_lattices
 from toolkit.solver import Fingerprint, LinearSolver, Operator, Recipe, is_chosen
 
 __all__ = ["Elementwise", "operator"]
 
 Array = npt.NDArray[np.float64]
+FEW = 400  # nodes of a grid that is factorised on every rank
 LARGEST = 1000  # nodes of a coarsest grid that is still worth factorising on every rank
 
 
@@ -59,9 +64,7 @@ class Elementwise:
         *,
         name: str,
         scale: Expr,
-        tensor: Array,
-        levels: Sequence[Level],
-        transfers: Sequence[Transfer],
+        multigrid: Callable[..., Multigrid],
         rtol: float,
     ) -> None:
         """Lay out the grids; nothing depends on the design yet.
@@ -71,9 +74,7 @@ class Elementwise:
             conditions: Dirichlet conditions.
             name: Options prefix and the name in errors.
             scale: c, UFL that is constant in each cell.
-            tensor: K, in the order of the levels' cells.
-            levels: Nested grids, the mesh's own first.
-            transfers: The ways between them.
+            multigrid: Makes the grids, given `free`: 1 at unknowns that are not fixed, else 0.
             rtol: Relative residual at which the Krylov method ends.
         """
         space = form.arguments()[0].ufl_function_space()
@@ -88,12 +89,10 @@ class Elementwise:
         fixed = np.zeros(self._owned + index_map.num_ghosts * block, dtype=bool)
         fixed[held] = True
         self.fixed = np.flatnonzero(fixed[: self._owned]).astype(np.int32)
-        self._multigrid = Multigrid(
-            levels, transfers, block=block, tensor=tensor, fixed=fixed, comm=self._comm
-        )
+        self._multigrid = multigrid(free=(~fixed).astype(float))
         cells = space.mesh.topology.index_map(space.mesh.topology.dim).size_local
         self._cells = np.arange(cells, dtype=np.int32)
-        self._scale_form, self._places = scale, _places(space, levels[0])
+        self._scale_form = scale
         self._scale = fem.Expression(scale, np.full((1, space.mesh.topology.dim), 0.5))
         self._mesh = space.mesh
         sizes = (self._owned, index_map.size_global * block)
@@ -132,17 +131,16 @@ class Elementwise:
         Returns:
             A function that adds it to local entries, ghosts included; None for other forms.
         """
-        scaled = scaled_form(form)
-        if scaled is None or scaled.scale != self._scale_form:
+        fine, scaled = self._multigrid.fine, scaled_form(form)
+        if scaled is None or scaled.scale != self._scale_form or isinstance(fine, AssembledGrid):
             return None
         compiled = fem.form(scaled.unit)
-        fine = self._multigrid.fine
+        places = _places(self.form.arguments()[0].ufl_function_space(), fine.cells)
 
         def add(b: Array) -> None:
             self.update()
-            f = _tabulated(compiled, self._mesh, 1.0)[self._places]
-            cells = fine.level.cells
-            fine.kernels("load_scaled", len(cells), cells, f, fine.scale, b)
+            f = _tabulated(compiled, self._mesh, 1.0)[places]
+            fine.kernels("load_scaled", len(fine.cells), fine.cells, f, fine.scale, b)
 
         return add
 
@@ -215,7 +213,7 @@ class Elementwise:
         """The search directions of so many load cases, made once."""
         if count not in self._searches:
             fine = self._multigrid.fine
-            self._searches[count] = Fields(fine.level, fine.block, count)
+            self._searches[count] = Fields(fine.index_map, fine.block, count)
         return self._searches[count]
 
     def _turn(self, p: Fields, z: Fields, β: Array) -> None:
@@ -307,25 +305,13 @@ def operator(
         near_null: Modes for an assembled matrix.
     """
     space = form.arguments()[0].ufl_function_space()
-    linear = space.ufl_element().degree == 1
     scaled = None
-    if not recipe.direct_method and domain.lattice is not None and linear and not is_chosen(name):
+    if not recipe.direct_method and space.ufl_element().degree <= 2 and not is_chosen(name):
         scaled = scaled_form(form)
-    if scaled is not None:
-        levels, transfers = _grids(domain, space)
-        tensor = _tensor(scaled.unit, levels[0])
-        if tensor is not None and levels[-1].index_map.size_global <= LARGEST and transfers:
-            return Elementwise(
-                form,
-                conditions,
-                name=name,
-                scale=scaled.scale,
-                tensor=tensor,
-                levels=levels,
-                transfers=transfers,
-                rtol=rtol,
-            )
-    return Operator(form, conditions, name=name, recipe=recipe, near_null=near_null)
+    made = None if scaled is None else _grids(domain, space, scaled.unit)
+    if scaled is None or made is None:
+        return Operator(form, conditions, name=name, recipe=recipe, near_null=near_null)
+    return Elementwise(form, conditions, name=name, scale=scaled.scale, multigrid=made, rtol=rtol)
 
 
 def scaled_form(form: ufl.Form) -> Scaled | None:
@@ -385,7 +371,25 @@ def _peeled(e: Expr, one: fem.Function, cores: list[Expr], varies: Callable[[Exp
     return one
 
 
-def _grids(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list[Transfer]]:
+def _grids(
+    domain: Domain, space: fem.FunctionSpace, unit: ufl.Form
+) -> Callable[..., Multigrid] | None:
+    """The grids of a box or lattices under the mesh; None if K is not linear in the scale."""
+    compiled = fem.form(unit)
+    if not _linear(compiled, domain.mesh):
+        return None
+    block = space.dofmap.index_map_bs
+    if domain.lattice is not None and space.ufl_element().degree == 1:
+        levels, transfers = _halved(domain, space)
+        if transfers and levels[-1].index_map.size_global <= LARGEST:
+            tensor = _tensor(compiled, space, levels[0].cells)
+            return partial(nested, levels, transfers, block=block, tensor=tensor)
+    clouds, ways = lattices(domain, space, FEW)
+    cells, tensors = _tensors(compiled, space)
+    return partial(on_lattices, clouds, ways, block=block, cells=cells, tensors=tensors)
+
+
+def _halved(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list[Transfer]]:
     """The nested grids of a box; collective."""
     levels, transfers = [finest(domain, space)], []
     while levels[-1].index_map.size_global > FEW:
@@ -397,28 +401,46 @@ def _grids(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list[
     return levels, transfers
 
 
-def _tensor(unit: ufl.Form, level: Level) -> Array | None:
-    """K of one cell in the order of a level's cells; None if K is not linear in the scale.
-
-    All cells are alike, so that of this rank's first will do; collective.
-    """
-    space = unit.arguments()[0].ufl_function_space()
-    mesh = space.mesh
-    compiled = fem.form(unit)
+def _linear(compiled: fem.Form, mesh: Any) -> bool:
+    """Whether a tensor is proportional to the scale; collective."""
     found = [_tabulated(compiled, mesh, scale) for scale in (1.0, 3.0, 0.0)]
     K, thrice, nothing = (mesh.comm.bcast(k) for k in found)
     size = np.abs(K).max()
-    if np.abs(thrice - 3 * K).max() > 1e-12 * size or np.abs(nothing).max() > 1e-14 * size:
-        return None
-    places = mesh.comm.bcast(_places(space, level))
+    return bool(
+        np.abs(thrice - 3 * K).max() <= 1e-12 * size and np.abs(nothing).max() <= 1e-14 * size
+    )
+
+
+def _tensor(compiled: fem.Form, space: fem.FunctionSpace, cells: Any) -> Array:
+    """K of one cell in the order of a level's cells; all are alike, so this will do; collective."""
+    comm = space.mesh.comm
+    K = comm.bcast(_tabulated(compiled, space.mesh, 1.0))
+    places = comm.bcast(_places(space, cells))
     K = K[np.ix_(places, places)]
     return np.ascontiguousarray((K + K.T) / 2)
 
 
-def _places(space: fem.FunctionSpace, level: Level) -> npt.NDArray[np.int64]:
+def _tensors(compiled: fem.Form, space: fem.FunctionSpace) -> tuple[Any, Array]:
+    """The nodes of this rank's cells in increasing order, and K for their pairs from there on."""
+    form, ffi, mesh = compiled.ufcx_form, compiled.module.ffi, space.mesh
+    cells = space.dofmap.list[: mesh.topology.index_map(mesh.topology.dim).size_local]
+    order = np.argsort(cells, axis=1).astype(np.int32)
+    (count, nodes), block = cells.shape, space.dofmap.index_map_bs
+    kernels = Kernels(mesh.comm, nodes, block)
+    K = np.zeros((count, nodes * (nodes + 1) // 2, block, block))
+    corners = np.ascontiguousarray(mesh.geometry.dofmaps[0])
+    geometry = (corners.shape[1], corners, mesh.geometry.x, order, np.zeros(3 * corners.shape[1]))
+    constants = fem.pack_constants(compiled)
+    for k in range(form.form_integral_offsets[0], form.form_integral_offsets[1]):
+        kernel = int(ffi.cast("uintptr_t", form.form_integrals[k].tabulate_tensor_float64))
+        kernels("tabulate", count, kernel, constants, *geometry, K)
+    return np.take_along_axis(cells, order, axis=1), K
+
+
+def _places(space: fem.FunctionSpace, cells: Any) -> npt.NDArray[np.int64]:
     """Where the unknowns of this rank's first cell stand in its tensor, in the level's order."""
     block = space.dofmap.index_map_bs
-    order = np.argsort(space.dofmap.list[0])[np.argsort(np.argsort(level.cells[0]))]
+    order = np.argsort(space.dofmap.list[0])[np.argsort(np.argsort(cells[0]))]
     return (order[:, None] * block + np.arange(block)).ravel()
 
 
