@@ -23,8 +23,9 @@ from toolkit import (
     stiffness,
     taylor_test,
 )
+from toolkit.domain import completed
 from toolkit.elasticity import strain, stress
-from toolkit.elementwise import Elementwise, scaled_form
+from toolkit.elementwise import Elementwise
 from toolkit.geometry import plate_with_hole, sphere_cell
 from toolkit.levels import coarser, finest
 from toolkit.solver import Operator, Recipe
@@ -336,32 +337,42 @@ def test_grids_are_the_same_on_any_number_of_ranks():
             level = found[0]
 
 
-@pytest.mark.parametrize("law", ["two", "field", "constant", "square"])
-def test_other_forms_are_not_taken(law):
+@pytest.mark.parametrize("law", ["two", "field", "constant", "spring", "number", "square"])
+def test_other_forms_are_taken_in_part_or_assembled(law):
+    """Whatever one cell-wise scalar does not scale is assembled the general way, and added."""
     domain = box(3)
-    ρ, E = design(domain)
+    ρ, E = design(domain, empty=1e-3)
     form, space = elastic(domain, E)
     u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
     if law == "two":
-        form = form + (1 + ρ.physical) * ufl.inner(u, v) * domain.dx
+        form += (1 + ρ.physical) * ufl.inner(u, v) * domain.dx(degree=4)
     elif law == "field":
-        form = elastic(domain, fem.Function(fem.functionspace(domain.mesh, ("Lagrange", 1))))[0]
+        field = fem.Function(fem.functionspace(domain.mesh, ("Lagrange", 1)))
+        field.interpolate(lambda x: 1 + x[0])
+        form, space = elastic(domain, field)
     elif law == "constant":
-        form = form + ufl.inner(u, v) * domain.dx
+        form += fem.Constant(domain.mesh, 2.0) * ufl.inner(u, v) * ufl.dx
+    elif law == "spring":
+        form += 3 * u[1] * v[1] * domain.ds("xmax")
+    elif law == "number":
+        form, space = elastic(domain, 2.0)
     else:
         form = ρ.physical * form.integrals()[0].integrand() * domain.dx
-    if law == "constant":  # a part that the density does not scale
-        made = elementwise.operator(
-            domain, form, [], name="u", recipe=Recipe.multigrid(), rtol=1e-6
-        )
-        assert isinstance(made, Operator)
-    elif law == "square":
-        assert scaled_form(form) is None or isinstance(
-            elementwise.operator(domain, form, [], name="u", recipe=Recipe.multigrid(), rtol=1e-6),
-            Operator,
-        )
-    else:
-        assert scaled_form(form) is None
+    form = completed(form)
+    made, assembled = both(domain, form, clamped(domain, space, ["xmin"]))
+    for start in (0.0, 0.4):  # for a new design too
+        ρ.update(np.full(ρ.size, start) if start else ρ.vector)
+        made.update()
+        assembled.update()
+        x = RANDOM.standard_normal(made._owned)
+        ours, theirs = made.apply(x), assembled.apply(x)
+        assert np.abs(ours - theirs).max() <= 1e-13 * np.abs(theirs).max()
+    b, x, y = (la.vector(space.dofmap.index_map, 3) for _ in range(3))
+    b.array[: made._owned] = assembled.apply(np.sin(np.arange(made._owned) + 1.0))
+    made.solve(b, x)
+    assembled.solve(b, y)
+    scale = domain.comm.allreduce(np.abs(y.array).max(), op=MPI.MAX)
+    assert np.abs(x.array - y.array).max() <= 1e-6 * scale
 
 
 @pytest.mark.parametrize("what", ["stiffness", "conductivity", "compliance", "triangles"])

@@ -1,11 +1,13 @@
-"""Operators that are one element tensor, scaled cell by cell: no matrix is ever assembled.
+"""Operators of element tensors that are scaled cell by cell, solved by geometric multigrid.
 
-A coefficient c that is constant in each cell leaves the integral, so that a(u, v) = Σ c_c Kᵤᵥ with
-one tensor K for all cells of a box. `scaled_form` finds c in the UFL: the largest parts of the
-integrand that are scalar, constant in a cell and depend on data, without their constant factors.
-The tensor is tabulated once; a new design costs the evaluation of c. Conjugate gradients are
-preconditioned by the cycle of `multigrid`. Load cases are solved together, in step, so that
-what a grid's matrix is read for serves them all. Everything is distributed.
+A coefficient c that is constant in each cell leaves the integral, so that a(u, v) = Σ c_c K_c(u, v)
+with tensors that no design changes, and one for all cells of a box, where no matrix is assembled.
+`scaled_form` finds c in the UFL: the largest parts of the integrand that are scalar, constant in a
+cell and depend on data, without their constant factors. The tensors are tabulated once; a new
+design costs the evaluation of c. What else a form has, such as springs, is assembled the general
+way and added. Conjugate gradients are preconditioned by the cycle of `multigrid`. Load cases are
+solved together, in step, so that what a grid's matrix is read for serves them all. Everything is
+distributed.
 """
 
 import weakref
@@ -48,8 +50,20 @@ class Scaled(NamedTuple):
     scale: Expr
 
 
+class Rest(NamedTuple):
+    """What is left of a form beside a scaled part, and its matrix: each rank's share of it."""
+
+    compiled: fem.Form
+    matrix: la.MatrixCSR
+
+    def assemble(self) -> None:
+        """What this rank's cells add, into the matrix."""
+        self.matrix.set_value(0.0)
+        fem.assemble_matrix(self.matrix, self.compiled)
+
+
 class Elementwise:
-    """The `Operator` of a form that is one tensor scaled cell by cell, on a box.
+    """The `Operator` of a symmetric positive form of degree one or two.
 
     Attributes:
         form, compiled, conditions, symmetric, fixed, solver: As of an `Operator`.
@@ -63,7 +77,8 @@ class Elementwise:
         conditions: Sequence[fem.DirichletBC],
         *,
         name: str,
-        scale: Expr,
+        scale: Expr | None,
+        rest: Rest | None,
         multigrid: Callable[..., Multigrid],
         rtol: float,
     ) -> None:
@@ -73,7 +88,8 @@ class Elementwise:
             form: Bilinear form.
             conditions: Dirichlet conditions.
             name: Options prefix and the name in errors.
-            scale: c, UFL that is constant in each cell.
+            scale: c, UFL that is constant in each cell; None if nothing is scaled.
+            rest: What else the form has, if anything.
             multigrid: Makes the grids, given `free`: 1 at unknowns that are not fixed, else 0.
             rtol: Relative residual at which the Krylov method ends.
         """
@@ -92,8 +108,9 @@ class Elementwise:
         self._multigrid = multigrid(free=(~fixed).astype(float))
         cells = space.mesh.topology.index_map(space.mesh.topology.dim).size_local
         self._cells = np.arange(cells, dtype=np.int32)
-        self._scale_form = scale
-        self._scale = fem.Expression(scale, np.full((1, space.mesh.topology.dim), 0.5))
+        self._scale_form, self._rest = scale, rest
+        middle = np.full((1, space.mesh.topology.dim), 0.25)
+        self._scale = None if scale is None else fem.Expression(scale, middle)
         self._mesh = space.mesh
         sizes = (self._owned, index_map.size_global * block)
         matrix = PETSc.Mat().createPython((sizes, sizes), _Product(self), comm=self._comm)
@@ -107,7 +124,10 @@ class Elementwise:
         """Take new scales of the cells, if a coefficient has changed; collective."""
         if not self._fingerprint.renew():
             return
-        self._multigrid.update(self._scale.eval(self._mesh, self._cells).reshape(-1))
+        if self._rest is not None:
+            self._rest.assemble()
+        scale = self._scale
+        self._multigrid.update(scale and scale.eval(self._mesh, self._cells).reshape(-1))
         self.solver.matrix.assemble()
 
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
@@ -289,11 +309,10 @@ def operator(
     rtol: float,
     near_null: Sequence[Array] = (),
 ) -> Any:
-    """An `Elementwise` operator where the form and the mesh allow it, else an `Operator`.
+    """An `Elementwise` operator for large problems of degree one or two, else an `Operator`.
 
-    That is on boxes of quadrilaterals or hexahedra whose cells can be halved down to a few, for
-    forms of degree one that are one integral over all cells, scaled by a cell-wise scalar; and if
-    the command line chooses no solver or preconditioner for this state.
+    The command line may choose otherwise: naming a solver or preconditioner of this state asks for
+    an assembled matrix.
 
     Args:
         domain: The mesh.
@@ -305,13 +324,39 @@ def operator(
         near_null: Modes for an assembled matrix.
     """
     space = form.arguments()[0].ufl_function_space()
-    scaled = None
-    if not recipe.direct_method and space.ufl_element().degree <= 2 and not is_chosen(name):
-        scaled = scaled_form(form)
-    made = None if scaled is None else _grids(domain, space, scaled.unit)
-    if scaled is None or made is None:
+    if recipe.direct_method or space.ufl_element().degree > 2 or is_chosen(name):
         return Operator(form, conditions, name=name, recipe=recipe, near_null=near_null)
-    return Elementwise(form, conditions, name=name, scale=scaled.scale, multigrid=made, rtol=rtol)
+    scaled, left = _split(form)
+    rest = None
+    if left is not None:
+        compiled = fem.form(left)
+        rest = Rest(compiled, fem.create_matrix(compiled))
+    return Elementwise(
+        form,
+        conditions,
+        name=name,
+        scale=scaled and scaled.scale,
+        rest=rest,
+        multigrid=_grids(domain, space, scaled, rest),
+        rtol=rtol,
+    )
+
+
+def _split(form: ufl.Form) -> tuple[Scaled | None, ufl.Form | None]:
+    """The integrals that one cell-wise scalar scales, and the others; collective."""
+    parts, others = list[Scaled](), []
+    for integral in form.integrals():
+        found = scaled_form(ufl.Form([integral]))
+        if found and (not parts or found.scale == parts[0].scale) and _linear(found.unit):
+            parts.append(found)
+        else:
+            others.append(integral)
+    rest = ufl.Form(others) if others else None
+    if not parts:
+        return None, rest
+    (one,) = parts[0].unit.coefficients()
+    units = [ufl.replace(part.unit, {part.unit.coefficients()[0]: one}) for part in parts]
+    return Scaled(sum(units[1:], units[0]), parts[0].scale), rest
 
 
 def scaled_form(form: ufl.Form) -> Scaled | None:
@@ -372,21 +417,28 @@ def _peeled(e: Expr, one: fem.Function, cores: list[Expr], varies: Callable[[Exp
 
 
 def _grids(
-    domain: Domain, space: fem.FunctionSpace, unit: ufl.Form
-) -> Callable[..., Multigrid] | None:
-    """The grids of a box or lattices under the mesh; None if K is not linear in the scale."""
-    compiled = fem.form(unit)
-    if not _linear(compiled, domain.mesh):
-        return None
+    domain: Domain, space: fem.FunctionSpace, scaled: Scaled | None, rest: Rest | None
+) -> Callable[..., Multigrid]:
+    """The grids of a box, or lattices under the mesh; collective."""
     block = space.dofmap.index_map_bs
-    if domain.lattice is not None and space.ufl_element().degree == 1:
+    compiled = None if scaled is None else fem.form(scaled.unit)
+    if domain.lattice is not None and space.ufl_element().degree == 1 and compiled and not rest:
         levels, transfers = _halved(domain, space)
         if transfers and levels[-1].index_map.size_global <= LARGEST:
             tensor = _tensor(compiled, space, levels[0].cells)
             return partial(nested, levels, transfers, block=block, tensor=tensor)
     clouds, ways = lattices(domain, space, FEW)
-    cells, tensors = _tensors(compiled, space)
-    return partial(on_lattices, clouds, ways, block=block, cells=cells, tensors=tensors)
+    dofs = space.dofmap.list[: len(domain.cells)]
+    order = np.argsort(dofs, axis=1).astype(np.int32)
+    return partial(
+        on_lattices,
+        clouds,
+        ways,
+        block=block,
+        cells=np.take_along_axis(dofs, order, axis=1),
+        tensors=None if compiled is None else _tensors(compiled, space, order),
+        rest=rest and rest.matrix,
+    )
 
 
 def _halved(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list[Transfer]]:
@@ -401,8 +453,9 @@ def _halved(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list
     return levels, transfers
 
 
-def _linear(compiled: fem.Form, mesh: Any) -> bool:
+def _linear(unit: ufl.Form) -> bool:
     """Whether a tensor is proportional to the scale; collective."""
+    compiled, mesh = fem.form(unit), unit.arguments()[0].ufl_function_space().mesh
     found = [_tabulated(compiled, mesh, scale) for scale in (1.0, 3.0, 0.0)]
     K, thrice, nothing = (mesh.comm.bcast(k) for k in found)
     size = np.abs(K).max()
@@ -420,12 +473,10 @@ def _tensor(compiled: fem.Form, space: fem.FunctionSpace, cells: Any) -> Array:
     return np.ascontiguousarray((K + K.T) / 2)
 
 
-def _tensors(compiled: fem.Form, space: fem.FunctionSpace) -> tuple[Any, Array]:
-    """The nodes of this rank's cells in increasing order, and K for their pairs from there on."""
+def _tensors(compiled: fem.Form, space: fem.FunctionSpace, order: npt.NDArray[np.int32]) -> Array:
+    """K of this rank's cells, for the pairs of their nodes in that order from the diagonal on."""
     form, ffi, mesh = compiled.ufcx_form, compiled.module.ffi, space.mesh
-    cells = space.dofmap.list[: mesh.topology.index_map(mesh.topology.dim).size_local]
-    order = np.argsort(cells, axis=1).astype(np.int32)
-    (count, nodes), block = cells.shape, space.dofmap.index_map_bs
+    (count, nodes), block = order.shape, space.dofmap.index_map_bs
     kernels = Kernels(mesh.comm, nodes, block)
     K = np.zeros((count, nodes * (nodes + 1) // 2, block, block))
     corners = np.ascontiguousarray(mesh.geometry.dofmaps[0])
@@ -434,7 +485,7 @@ def _tensors(compiled: fem.Form, space: fem.FunctionSpace) -> tuple[Any, Array]:
     for k in range(form.form_integral_offsets[0], form.form_integral_offsets[1]):
         kernel = int(ffi.cast("uintptr_t", form.form_integrals[k].tabulate_tensor_float64))
         kernels("tabulate", count, kernel, constants, *geometry, K)
-    return np.take_along_axis(cells, order, axis=1), K
+    return K
 
 
 def _places(space: fem.FunctionSpace, cells: Any) -> npt.NDArray[np.int64]:

@@ -288,7 +288,7 @@ class TensorGrid(MatrixGrid):
 
 
 class AssembledGrid(MatrixGrid):
-    """A mesh of any cells: a tensor K_c for each, A = Σ c_c P_cᵀ K_c P_c, zero at what is fixed."""
+    """A mesh of any cells: A = Σ c_c P_cᵀ K_c P_c + B with a tensor for each; zero where fixed."""
 
     def __init__(
         self,
@@ -298,7 +298,8 @@ class AssembledGrid(MatrixGrid):
         kernels: Kernels,
         free: Array,
         cells: Integers,
-        tensors: Array,
+        tensors: Array | None,
+        rest: la.MatrixCSR | None,
     ) -> None:
         """Lay out the matrix.
 
@@ -310,24 +311,37 @@ class AssembledGrid(MatrixGrid):
             free: As of a `Grid`.
             cells: Local nodes of each cell in increasing order, (cells, n).
             tensors: K_c for each pair of nodes from the diagonal on, (cells, n (n + 1) / 2, block,
-                block).
+                block); None if nothing is scaled.
+            rest: B, of which what this rank's cells add to it is taken at each update, if any.
         """
         start, column, place = upper(cells, len(positions))
-        self._place = np.ascontiguousarray(place[:, *np.triu_indices(cells.shape[1])])
         super().__init__(index_map, positions, block, kernels, free, start, column)
-        self.tensors = tensors
+        self._tensors, self._rest = tensors, rest
+        self._place = np.ascontiguousarray(place[:, *np.triu_indices(cells.shape[1])])
+        if rest is not None:
+            rows = np.repeat(np.arange(len(rest.indptr) - 1), np.diff(rest.indptr))
+            self._taken = np.flatnonzero((rows <= rest.indices) & (rows < len(positions)))
+            n = len(positions)
+            wanted = rows[self._taken] * n + rest.indices[self._taken]
+            known = self._row.astype(np.int64) * n + column
+            self._onto = np.searchsorted(known, wanted)
+            assert np.array_equal(known[self._onto], wanted)
         held = free.reshape(-1, block) == 0.0
         some = held.any(axis=1)
         self._cut = np.flatnonzero(some[self._row] | some[self.column])
-        rows, columns = ~held[self._row[self._cut]], ~held[self.column[self._cut]]
-        self._kept = columns[:, :, None] & rows[:, None, :]
+        above, beside = ~held[self._row[self._cut]], ~held[self.column[self._cut]]
+        self._kept = beside[:, :, None] & above[:, None, :]
 
-    def update(self, scale: Array) -> None:
-        """Take new scales of the cells; collective."""
+    def update(self, scale: Array | None) -> None:
+        """Take new scales of the cells, if they have any, and B as it stands; collective."""
         self.blocks[:] = 0.0
-        scale = np.ascontiguousarray(scale)
-        arguments = (len(scale), self._place, self.tensors, scale, self.blocks)
-        self.kernels("assemble_scaled", *arguments)
+        if scale is not None and self._tensors is not None:
+            scale = np.ascontiguousarray(scale)
+            arguments = (len(scale), self._place, self._tensors, scale, self.blocks)
+            self.kernels("assemble_scaled", *arguments)
+        if self._rest is not None:
+            given = self._rest.data.reshape(-1, self.block, self.block)[self._taken]
+            self.blocks[self._onto] += given.transpose(0, 2, 1)
         self.blocks[self._cut] *= self._kept
         self.assembled()
 

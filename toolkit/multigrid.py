@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from dolfinx import la
 from scipy.sparse import csr_array, triu
 
 from toolkit.auxiliary import Cloud, Interpolation
@@ -179,9 +180,13 @@ class Multigrid:
             grid.steps = sweeps[min(depth, 1)]
         self._estimated = True
 
-    def update(self, scale: Array) -> None:
-        """Take new scales of the cells and refresh all grids; collective."""
-        self.fine.update(scale)
+    def update(self, scale: Array | None) -> None:
+        """Take new scales of the cells, if they have any, and refresh all grids; collective."""
+        if isinstance(self.fine, AssembledGrid):
+            self.fine.update(scale)
+        else:
+            assert scale is not None
+            self.fine.update(scale)
         for way in self.ways:
             way.refresh()
         self._coarsest.update()
@@ -262,7 +267,8 @@ def on_lattices(
     *,
     block: int,
     cells: Integers,
-    tensors: Array,
+    tensors: Array | None,
+    rest: la.MatrixCSR | None,
     free: Array,
 ) -> Multigrid:
     """The cycle on a mesh and the lattices under it; collective.
@@ -273,11 +279,12 @@ def on_lattices(
         block: Unknowns a node.
         cells: Local nodes of each cell of the mesh in increasing order, (cells, n).
         tensors: K of each cell with scale one, as of an `AssembledGrid`.
+        rest: What is not scaled cell by cell, likewise.
         free: 1 at each local unknown of the mesh that is not fixed, ghosts included.
     """
     index_map, positions = clouds[0]
     kernels = Kernels(index_map.comm, cells.shape[1], block)
-    fine = AssembledGrid(index_map, positions, block, kernels, free, cells, tensors)
+    fine = AssembledGrid(index_map, positions, block, kernels, free, cells, tensors, rest)
     grid: MatrixGrid = fine
     ways = []
     for cloud, interpolation in zip(clouds[1:], interpolations, strict=True):
