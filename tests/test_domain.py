@@ -1,7 +1,9 @@
 """Domains: measures of named parts, mesh-file order on any number of ranks, conversion."""
 
+import warnings
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -103,6 +105,46 @@ def test_converted_file_is_the_same_mesh(name, tmp_path, comm):
         assert converted.names(dim) == domain.names(dim)
     for boundary in domain.names(domain.dimension - 1):
         assert converted.area(boundary) == pytest.approx(domain.area(boundary), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", ["triangle", "quadrilateral"])
+def test_a_rectangle_in_slices_is_that_of_dolfinx(shape):
+    """Nodes, cells and coordinates to the last bit."""
+    lengths, cells = (0.3, 1.7), (7, 11)
+    ours = Domain.box(lengths, cells, shape=shape, comm=MPI.COMM_SELF).mesh
+    theirs = mesh.create_rectangle(
+        MPI.COMM_SELF, [np.zeros(2), np.array(lengths)], cells, mesh.CellType[shape]
+    )
+    for one, other in (
+        (ours.geometry.x, theirs.geometry.x),
+        (ours.geometry.dofmaps[0], theirs.geometry.dofmaps[0]),
+        (ours.topology.original_cell_index, theirs.topology.original_cell_index),
+    ):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("shape", ["triangle", "quadrilateral", "tetrahedron", "hexahedron"])
+def test_a_box_is_made_in_slices(shape, comm):
+    """No rank is given more than its share of cells to distribute."""
+    n = (12, 12) if shape in ("triangle", "quadrilateral") else (6, 6, 6)
+    given, partitioner = [], mesh.create_cell_partitioner(mesh.GhostMode.shared_facet, 2)
+
+    def counting(comm, parts, shapes, cells):
+        given.append(sum(len(each) for each in cells))
+        return partitioner(comm, parts, shapes, cells)
+
+    with patch.object(mesh, "create_cell_partitioner", lambda *_: counting):
+        Domain.box((1.0,) * len(n), n, shape=shape)
+    assert max(given, default=0) <= 1.1 * comm.allreduce(sum(given)) / comm.size
+
+
+def test_a_large_gmsh_file_asks_to_be_converted(comm):
+    path = MESHES / "plate_with_hole.msh"
+    with patch.object(meshfile, "LARGE", 10), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        Domain.read(path)
+    ours = [str(each.message) for each in told if "convert" in str(each.message)]
+    assert len(ours) == (comm.size > 1 and comm.rank == 0)
 
 
 @pytest.mark.parametrize(
