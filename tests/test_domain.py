@@ -138,6 +138,21 @@ def test_a_box_is_made_in_slices(shape, comm):
     assert max(given, default=0) <= 1.1 * comm.allreduce(sum(given)) / comm.size
 
 
+@pytest.mark.short
+def test_the_arrays_of_a_gmsh_file_are_dealt_out(comm):
+    """Slices of their own, in the order of the file, those of a converted file."""
+    path = MESHES / "beam.msh"
+    mine, whole = meshfile.read_slices(path, comm), meshfile.read_msh(path)
+    assert (mine.cell, mine.fingerprint) == (whole.cell, whole.fingerprint)
+    assert list(mine.named) == list(whole.named)
+    pairs = [(mine.points, whole.points), (mine.cells, whole.cells)]
+    pairs += [(mine.named[key], whole.named[key]) for key in whole.named]
+    for part, every in pairs:
+        first, last = meshfile.share(len(every), comm.rank, comm.size)
+        assert np.array_equal(part, every[first:last])
+        assert comm.size == 1 or part.base is None
+
+
 def test_a_large_gmsh_file_asks_to_be_converted(comm):
     path = MESHES / "plate_with_hole.msh"
     with patch.object(meshfile, "LARGE", 10), warnings.catch_warnings(record=True) as told:
