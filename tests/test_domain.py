@@ -13,6 +13,7 @@ from mpi4py import MPI
 from shapes import cube, skew_block, square
 
 from toolkit import Domain, meshfile
+from toolkit.exchange import share
 
 MESHES = Path(__file__).parents[1] / "meshes"
 BOXES = [
@@ -148,7 +149,7 @@ def test_the_arrays_of_a_gmsh_file_are_dealt_out(comm):
     pairs = [(mine.points, whole.points), (mine.cells, whole.cells)]
     pairs += [(mine.named[key], whole.named[key]) for key in whole.named]
     for part, every in pairs:
-        first, last = meshfile.share(len(every), comm.rank, comm.size)
+        first, last = share(len(every), comm.rank, comm.size)
         assert np.array_equal(part, every[first:last])
         assert comm.size == 1 or part.base is None
 

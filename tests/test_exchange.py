@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
-from toolkit.exchange import Exchange, Remote
+from toolkit.exchange import Exchange, Remote, holder, share
 
 COMM = MPI.COMM_WORLD
 pytestmark = [pytest.mark.parallel, pytest.mark.short]
@@ -37,3 +37,11 @@ def test_rows_by_number_and_marks_are_transposed():
     named = {int(i) for part in COMM.allgather(wanted[chosen]) for i in part}
     marked = remote.mark(chosen)
     assert [i in named for i in range(first, first + held)] == marked.tolist()
+
+
+@pytest.mark.parametrize(("total", "parts"), [(10, 3), (2, 5), (7, 1), (12, 4)])
+def test_a_row_lies_in_the_slice_that_holds_it(total, parts):
+    ends = [share(total, part, parts) for part in range(parts)]
+    assert [row for first, last in ends for row in range(first, last)] == list(range(total))
+    for row, part in enumerate(holder(total, np.arange(total), parts)):
+        assert ends[part][0] <= row < ends[part][1]

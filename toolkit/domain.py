@@ -24,6 +24,7 @@ from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
 
 from toolkit import meshfile
 from toolkit.errors import InputError, agree, together
+from toolkit.exchange import share
 
 __all__ = ["Domain", "Lattice", "Measure", "completed"]
 
@@ -491,9 +492,9 @@ def _rectangle(
     along = (1, 0) if shape == "triangle" else (0, 1)  # slow and fast axis
     slow, fast = (int(n[axis]) for axis in along)
     step = np.array([lengths[axis] / n[axis] for axis in along])
-    nodes = np.arange(*meshfile.share((slow + 1) * (fast + 1), comm.rank, comm.size))
+    nodes = np.arange(*share((slow + 1) * (fast + 1), comm.rank, comm.size))
     points = np.stack(np.divmod(nodes, fast + 1), axis=1) * step
-    i, j = np.divmod(np.arange(*meshfile.share(slow * fast, comm.rank, comm.size)), fast)
+    i, j = np.divmod(np.arange(*share(slow * fast, comm.rank, comm.size)), fast)
     low = i * (fast + 1) + j
     corners = [[0, 1, fast + 1, fast + 2]]
     if shape == "triangle":

@@ -10,9 +10,19 @@ import numpy as np
 import numpy.typing as npt
 from mpi4py import MPI
 
-__all__ = ["Exchange", "Remote"]
+__all__ = ["Exchange", "Remote", "holder", "share"]
 
 Integers = npt.NDArray[np.int64]
+
+
+def share(total: int, part: int, parts: int) -> tuple[int, int]:
+    """First row of slice `part` of `parts` equal ones of `total` rows, and the first after it."""
+    return total * part // parts, total * (part + 1) // parts
+
+
+def holder(total: int, rows: Integers, parts: int) -> Integers:
+    """The slice that each of some rows lies in, (rows,): the inverse of `share`."""
+    return np.asarray(((rows + 1) * parts - 1) // total)
 
 
 class Exchange:

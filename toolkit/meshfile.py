@@ -18,6 +18,7 @@ from dolfinx import cpp
 from mpi4py import MPI
 
 from toolkit.errors import InputError, together
+from toolkit.exchange import share
 
 __all__ = [
     "MeshArrays",
@@ -27,7 +28,6 @@ __all__ = [
     "read_h5",
     "read_msh",
     "read_slices",
-    "share",
     "write_h5",
 ]
 
@@ -65,11 +65,6 @@ class MeshArrays(NamedTuple):
     cell: tuple[str, int]
     named: dict[tuple[int, str], npt.NDArray[np.int64]]
     fingerprint: str
-
-
-def share(total: int, part: int, parts: int) -> tuple[int, int]:
-    """First row of slice `part` of `parts` equal ones, and the first after it."""
-    return total * part // parts, total * (part + 1) // parts
 
 
 def read_slices(path: Path, comm: MPI.Comm) -> MeshArrays:
