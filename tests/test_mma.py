@@ -8,8 +8,11 @@ from fakes import FakeDensity, FakeFunctional, FakeReduced, distance, linear
 from scipy.optimize import brentq
 from test_reference import half_mbb
 
-from toolkit import Density, Domain, Functional, minimize, pareto
+from toolkit import Cell, Density, Domain, Functional, minimize, pareto, simp, stiffness
+from toolkit.adjoint import Reduced
 from toolkit.asymptotes import Asymptotes
+from toolkit.evaluator import Evaluator
+from toolkit.moduli import bulk
 from toolkit.separable import Elastic, Separable
 from toolkit.share import Share
 
@@ -120,6 +123,67 @@ def test_designs_are_those_of_mmapy():
         oldest, older, x, low, upp = older, x, answer[0], answer[9], answer[10]
         reference.append(x[:, 0])
     np.testing.assert_allclose(found, reference, atol=1e-9)
+
+
+@pytest.mark.parallel
+def test_an_affine_row_is_its_own_approximation():
+    """Such as the second one here; the step then uses all of it."""
+    design = FakeDensity(0.5 * (LOWER + UPPER), LOWER, UPPER)
+    share = Share(design)
+    state = Asymptotes.about(share.take(design.start), share.span)
+    rows, slopes = functions(design.start)
+    box = state.box(share.lower, share.upper, share.span, 1.0)
+    foreseen = []
+    for affine in (None, np.array([False, True, False])):
+        model = Separable.of(
+            share, state.last, (state.low, state.upp), box, rows, share.take(slopes),
+            np.full(3, RAA), affine,
+        )  # fmt: skip
+        x = model.solve(ELASTIC).x
+        foreseen.append((model.values(x)[1], functions(share.put(x, design.start))[0][1]))
+    (bent, true), (straight, same) = foreseen
+    assert true < bent - 1e-3
+    assert same == pytest.approx(straight, abs=1e-12)
+
+
+@pytest.mark.parallel
+def test_what_is_affine_is_found_out():
+    """Of a volume, its square, and one after projection."""
+    domain = Domain.box((1, 1), (6, 6))
+    design = Density(domain, radius=0.3, start=0.5)
+    volume = Functional(design.physical * domain.dx)
+    reduced = [Reduced(J, over=design) for J in (volume, volume**2, 3 * volume - 1)]
+    evaluator = Evaluator(reduced, design)
+    assert evaluator.affine().tolist() == [True, False, True]
+    np.testing.assert_array_equal(design.vector, design.start)
+    design.sharpen(2)
+    assert not evaluator.affine().any()
+
+
+def test_a_saddle_is_not_the_end():
+    """A uniform grey cell is stationary in its bulk modulus; the search comes close and leaves."""
+    n = 20
+    cell = Cell.box((1, 1), (n, n))
+    x = (np.arange(n) + 0.5) / n
+    hole = np.hypot(*np.meshgrid(x - 0.5, x - 0.5)) < 0.25
+    start = np.where(hole, 0.25, (0.5 - 0.25 * hole.mean()) / (1 - hole.mean()))
+    design = Density(cell, radius=2 / n, start=start.ravel(), symmetry="orthotropic")
+    C = stiffness(cell, modulus=simp(design.physical, full=1, empty=1e-4), poisson=0.3)
+    J = C.map(bulk, name="bulk modulus")
+    volume = Functional(design.physical * cell.dx) / cell.volume
+    result = minimize(
+        -J,
+        over=design,
+        subject_to=volume <= 0.5,
+        iterations=60,
+        optimizer="mma-distributed",
+        watch=(),
+    )
+    design.update(np.full(design.size, 0.5))
+    found, saddle = -result.history.objective, float(J)
+    near = np.flatnonzero(np.abs(found / saddle - 1) < 1e-3)
+    assert len(near) >= 3  # it was there
+    assert found[-1] > 1.02 * saddle
 
 
 @pytest.mark.parallel

@@ -13,9 +13,34 @@ from toolkit.adjoint import Reduced
 from toolkit.density import Density
 from toolkit.errors import EvaluationError, ToolkitError, together
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "probe"]
 
 Array = npt.NDArray[np.float64]
+
+PROBES = (
+    0.1,
+    0.3,
+    0.6,
+)  # designs at which slopes are compared: shares of the box, unlike x ↦ 1 − x
+GOLDEN = 0.6180339887  # no two variables are alike in any of them
+
+
+def probe(reduced: Reduced, over: Density) -> Array:
+    """Slopes of a functional by the free variables at designs all over the box; collective.
+
+    Returns:
+        (3, free): all the same if the functional is affine. The density is left as it was.
+    """
+    before, number = over.vector.copy(), np.arange(over.size)
+    slopes: list[Array] = []
+    try:
+        for least in PROBES:
+            share = least + 0.3 * np.modf((number + 10 * least) * GOLDEN)[0]
+            x = np.where(over.free, over.lower + share * (over.upper - over.lower), before)
+            slopes.append(reduced.gradient(x)[over.free])
+    finally:
+        over.update(before)
+    return np.array(slopes)
 
 
 @dataclass
@@ -66,6 +91,14 @@ class Evaluator:
             self._check(np.isfinite(slopes).all(axis=1), "has a gradient with", np.sum(slopes, 1))
             self.slopes = slopes
         return self.slopes
+
+    def affine(self) -> npt.NDArray[np.bool_]:
+        """Which functionals (k,) are affine in the design at its present steepness; collective."""
+        straight = []
+        for reduced in self.reduced:
+            slopes = [] if reduced.functional.states else probe(reduced, self.over)
+            straight.append(len(slopes) > 0 and np.allclose(slopes, slopes[0], rtol=1e-9, atol=0))
+        return np.array(self.over.comm.bcast(straight))
 
     def _check(self, finite: npt.NDArray[np.bool_], verb: str, shown: Array) -> None:
         for reduced, good, number in zip(self.reduced, finite, shown, strict=True):

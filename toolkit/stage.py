@@ -157,10 +157,18 @@ class Stage:
         return None
 
     def _calm(self) -> bool:
-        """Whether the last iterations changed neither the objective nor the design."""
+        """Whether the last iterations changed next to nothing, and the others promise no more.
+
+        Gains that grow from one iteration to the next, as they do while a design leaves a saddle,
+        are not an end: those of the iterations left, at the rate seen, count too.
+        """
         if len(self._moves) < CALM:
             return False
         gains = np.abs(np.diff(self._merits))[-CALM:]
         flat = gains <= self.tolerance * np.abs(self._merits[-CALM:])
         still = np.array(self._moves[-CALM:]) <= self.tolerance
-        return bool(np.all(flat | still))
+        if np.all(still) or not np.all(flat | still):
+            return bool(np.all(still))
+        rate = min(gains[-1] / gains[0], 1.0) ** (1 / (CALM - 1)) if gains[0] > 0 else 1.0
+        promised = gains[-1] * np.sum(rate ** np.arange(1, self.limit - self._steps + 1))
+        return bool(promised <= CALM * self.tolerance * abs(self._merits[-1]))
