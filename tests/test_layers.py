@@ -9,7 +9,7 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "toolkit"
 STOREYS = [  # each room imports from storeys below it and, not in circles, from its own
     ["errors"],
-    ["start", "meshfile", "bounds", "moduli", "kernels"],
+    ["start", "meshfile", "bounds", "moduli", "kernels", "slices"],
     ["domain", "material"],
     ["cell", "symmetry", "levels"],
     ["solver", "multigrid"],

@@ -30,22 +30,33 @@ def functions(x):
     return np.array(rows), np.array(slopes)
 
 
-def model_of(share, state, whole):
-    rows, slopes = functions(whole)
+def model_of(design, share, state):
+    rows, slopes = functions(whole_of(design, share, state.last))
+    slopes = local_of(design, share, slopes)
     box = state.box(share.lower, share.upper, share.span, MOVE)
     ends = (state.low, state.upp)
-    return Separable.of(share, state.last, ends, box, rows, share.take(slopes), np.full(3, RAA))
+    return Separable.of(share, state.last, ends, box, rows, slopes, np.full(3, RAA))
+
+
+def local_of(design, share, whole):
+    """The free variables of this rank."""
+    return share.take(design.slices.take(whole))
+
+
+def whole_of(design, share, local):
+    """All variables, from the free ones of each rank."""
+    return design.slices.gather(share.put(local, design.slices.take(design.start)))
 
 
 def trajectory(state=None, steps=STEPS, accuracy=1e-7):
     """Designs of plain MMA, and what it remembers at the end."""
     design = FakeDensity(0.5 * (LOWER + UPPER), LOWER, UPPER)
     share, found = Share(design), []
-    state = state or Asymptotes.about(share.take(design.start), share.span)
+    state = state or Asymptotes.about(local_of(design, share, design.start), share.span)
     for _ in range(steps):
-        x = model_of(share, state, share.put(state.last, design.start)).solve(ELASTIC, accuracy).x
+        x = model_of(design, share, state).solve(ELASTIC, accuracy).x
         state = state.follow(x, share.span)
-        found.append(share.put(x, design.start))
+        found.append(whole_of(design, share, x))
     return np.array(found), state
 
 
@@ -130,17 +141,17 @@ def test_an_affine_row_is_its_own_approximation():
     """Such as the second one here; the step then uses all of it."""
     design = FakeDensity(0.5 * (LOWER + UPPER), LOWER, UPPER)
     share = Share(design)
-    state = Asymptotes.about(share.take(design.start), share.span)
+    state = Asymptotes.about(local_of(design, share, design.start), share.span)
     rows, slopes = functions(design.start)
     box = state.box(share.lower, share.upper, share.span, 1.0)
     foreseen = []
     for affine in (None, np.array([False, True, False])):
         model = Separable.of(
-            share, state.last, (state.low, state.upp), box, rows, share.take(slopes),
-            np.full(3, RAA), affine,
+            share, state.last, (state.low, state.upp), box, rows,
+            local_of(design, share, slopes), np.full(3, RAA), affine,
         )  # fmt: skip
         x = model.solve(ELASTIC).x
-        foreseen.append((model.values(x)[1], functions(share.put(x, design.start))[0][1]))
+        foreseen.append((model.values(x)[1], functions(whole_of(design, share, x))[0][1]))
     (bent, true), (straight, same) = foreseen
     assert true < bent - 1e-3
     assert same == pytest.approx(straight, abs=1e-12)
@@ -201,14 +212,14 @@ def test_a_rank_may_hold_nothing():
     design = FakeDensity([0.9], 0.1, 1)
     share = Share(design)
     assert share.size == 1 and share.comm.allreduce(len(share.lower)) == 1
-    state = Asymptotes.about(share.take(design.start), share.span)
+    state = Asymptotes.about(local_of(design, share, design.start), share.span)
     box = state.box(share.lower, share.upper, share.span, 1.0)
-    slopes = share.take(np.array([[1.0]]))
+    slopes = local_of(design, share, np.array([[1.0]]))
     model = Separable.of(
         share, state.last, (state.low, state.upp), box, np.ones(1), slopes, np.full(1, RAA)
     )
     x = model.solve(Elastic(1.0, *(np.zeros(0) for _ in range(3)))).x
-    whole = share.put(x, design.start)
+    whole = whole_of(design, share, x)
     assert 0.1 <= whole[0] < 0.9
     assert model.values(x)[0] < 1
 

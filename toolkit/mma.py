@@ -19,7 +19,6 @@ import numpy.typing as npt
 from toolkit.asymptotes import WIDTH, Asymptotes
 from toolkit.program import FEASIBLE, Program
 from toolkit.separable import Elastic, Separable
-from toolkit.share import Share
 from toolkit.stage import Ending, Request, Stage
 
 __all__ = ["MovingAsymptotes"]
@@ -35,6 +34,8 @@ VARIABLES = 100  # number of them whose rows are of order one for the interior p
 
 class MovingAsymptotes:
     """MMA on slices, for every program."""
+
+    whole = False
 
     def check(self, request: Request) -> None:
         """Refuse nothing."""
@@ -52,7 +53,7 @@ class _Search:
     """One stage of the method."""
 
     def __init__(self, stage: Stage) -> None:
-        self.stage, self.program, self.share = stage, stage.program, Share(stage.over)
+        self.stage, self.program, self.share = stage, stage.program, stage.share
         self.unit = max(1.0, self.share.size / VARIABLES)
         self.low, self.elastic = _slacks(self.program, stage.evaluator.values, self.unit)
         self.width = WIDTH / (1 + stage.over.beta)

@@ -17,6 +17,7 @@ from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint
 from toolkit.program import FEASIBLE, Goal, Program
 from toolkit.progress import Iteration
+from toolkit.share import Share
 
 __all__ = ["Best", "Ending", "Ledger", "Method", "Request", "Stage"]
 
@@ -73,6 +74,10 @@ class Ledger(Protocol):
 class Method(Protocol):
     """An optimizer: runs a stage from its start to its end."""
 
+    @property
+    def whole(self) -> bool:
+        """Whether its ranks hold whole designs; the records of its points are then whole too."""
+
     def check(self, request: Request) -> None:
         """Refuse what it is not made for; collective.
 
@@ -96,10 +101,10 @@ class Stage:
         over: the design.
         program: the rows that are minimised and held.
         evaluator: values and gradients.
-        lower: lower bounds of the free variables; `upper` likewise.
+        share: the free variables of this rank.
         move: the largest step of a variable that a method with move limits takes, of its range.
         ledger: who keeps the accepted points.
-        x: (size,) the last accepted design, in mesh-file order.
+        x: (own,) this rank's slice of the last accepted design.
         rejected: trial points since then.
     """
 
@@ -115,8 +120,7 @@ class Stage:
     ) -> None:
         """Begin at the best design of the ledger, which is told every accepted one after it."""
         self.evaluator, self.program, self.over = evaluator, program, evaluator.over
-        self.comm, self.free = self.over.comm, self.over.free
-        self.lower, self.upper = self.over.lower[self.free], self.over.upper[self.free]
+        self.comm, self.share = self.over.comm, Share(self.over)
         self.limit, self.tolerance, self.move = iterations, tolerance, move
         self.ledger = ledger
         self._steps = 0
@@ -131,15 +135,15 @@ class Stage:
 
     def accept(self, x: Array) -> Ending | None:
         """Count the design evaluated last as an outer iteration, and say whether it is the last."""
-        if np.array_equal(x, self.x):
+        share = self.share
+        move = share.max(np.abs(share.take(x - self.x)) / share.span)
+        if not move > 0:
             return None
-        span = self.upper - self.lower
-        moves = np.abs(x - self.x)[self.free] / np.where(span > 0, span, 1.0)
         self.x, self.rejected = x.copy(), 0
         self._steps += 1
         with together(self.comm):
             entry = self.ledger.record(x)
-        self._moves.append(float(np.max(moves)))
+        self._moves.append(move)
         self._merits.append(self.program.merit(self.evaluator.values))
         if self._calm():
             return Ending(

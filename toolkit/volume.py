@@ -5,6 +5,7 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from mpi4py import MPI
 
 from toolkit.errors import InputError
 from toolkit.evaluator import probe
@@ -57,7 +58,8 @@ class Volume:
             slopes = probe(reduced, over)
         finally:
             over.sharpen(beta)
-        if not (np.all(slopes > 0) and np.allclose(slopes, slopes[0], rtol=1e-6, atol=0)):
+        fits = np.all(slopes > 0) and np.allclose(slopes, slopes[0], rtol=1e-6, atol=0)
+        if not over.comm.allreduce(bool(fits), op=MPI.LAND):
             raise InputError(
                 f"{form}: {constraint.name} does not grow by a fixed amount with every variable, "
                 f"as a volume does without projection. {way_out}"
