@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "toolkit"
 STOREYS = [  # each room imports from storeys below it and, not in circles, from its own
     ["errors"],
     ["start", "meshfile", "bounds", "moduli", "kernels", "slices"],
-    ["domain", "material"],
+    ["domain", "material", "memory"],
     ["cell", "symmetry", "levels"],
     ["solver", "multigrid"],
     ["density", "state", "saddle", "elementwise"],

@@ -46,6 +46,7 @@ class Callbacks:
 
     algorithm: str
     whole = True
+    remembers = False
 
     def check(self, request: Request) -> None:
         """Refuse many variables to SLSQP."""

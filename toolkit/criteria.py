@@ -24,6 +24,7 @@ class Criteria:
     """Optimality criteria as a method."""
 
     whole = False
+    remembers = False
 
     def check(self, request: Request) -> None:
         """Refuse all but one volume."""

@@ -30,6 +30,7 @@ class Mirror:
     """SiMPL as a method."""
 
     whole = False
+    remembers = False
 
     def check(self, request: Request) -> None:
         """Refuse all but one volume."""

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.asymptotes import WIDTH, Asymptotes
+from toolkit.memory import Memory
 from toolkit.program import FEASIBLE, Program
 from toolkit.separable import Elastic, Separable
 from toolkit.stage import Ending, Request, Stage
@@ -36,6 +37,7 @@ class MovingAsymptotes:
     """MMA on slices, for every program."""
 
     whole = False
+    remembers = True
 
     def check(self, request: Request) -> None:
         """Refuse nothing."""
@@ -57,10 +59,31 @@ class _Search:
         self.unit = max(1.0, self.share.size / VARIABLES)
         self.low, self.elastic = _slacks(self.program, stage.evaluator.values, self.unit)
         self.width = WIDTH / (1 + stage.over.beta)
+        self.affine = self.program.affine(stage.evaluator.affine())
         x = self.share.take(stage.x)
         self.state = Asymptotes.about(x, self.share.span, self.width)
-        self.affine = self.program.affine(stage.evaluator.affine())
         self.damping = np.full(len(self.affine), DAMPING)
+        if stage.memory is not None:
+            self._recall(stage.memory)
+
+    def _memory(self) -> Memory:
+        """What the next step depends on beside values and slopes."""
+        state, share, x = self.state, self.share, self.stage.x
+        vectors = {
+            "design": share.put(state.last, x),
+            "older": share.put(state.older, x),
+            "low": share.put(state.low, x),
+            "upp": share.put(state.upp, x),
+        }
+        memory = Memory(self.stage.over.slices, vectors, {})
+        return memory.beside(designs=state.iteration, damping=self.damping, slack=self.low)
+
+    def _recall(self, memory: Memory) -> None:
+        low, upp, last, older = (
+            self.share.take(memory.vectors[name]) for name in ("low", "upp", "design", "older")
+        )
+        self.state = Asymptotes(low, upp, last, older, memory.integer("designs"))
+        self.damping, self.low = memory.numbers["damping"], float(memory.numbers["slack"])
 
     def step(self) -> Ending | None:
         """Go on to the next design that is good enough; collective."""
@@ -80,9 +103,9 @@ class _Search:
             reached = self._rows(stage.evaluator.at(trial))
             foreseen = model.values(x)
             if self._good(reached, foreseen, merit):
-                ending = stage.accept(trial)
                 self.state = state.follow(share.take(trial), share.span, self.width)
                 self.damping = np.maximum(KEPT * raa / mean, DAMPING)
+                ending = stage.accept(trial, self._memory())
                 break
             bend = max(model.curvature(x, state.last), 1e-30)
             more = np.maximum(reached - foreseen, 0) / bend

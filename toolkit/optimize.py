@@ -25,6 +25,7 @@ from toolkit.density import Density
 from toolkit.errors import EvaluationError, InputError, SolverError, together
 from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint, Functional
+from toolkit.memory import Memory
 from toolkit.mirror import Mirror
 from toolkit.mma import MovingAsymptotes
 from toolkit.program import FEASIBLE, Goal, Program, Single
@@ -123,6 +124,7 @@ def minimize(
     tolerance: float = 1e-5,
     move: float = 0.2,
     checkpoint: Recorder | None = None,
+    resume: Memory | None = None,
     watch: Iterable[Watcher] = (progress,),
 ) -> Result:
     """Minimise a functional over a density, from its present design; collective.
@@ -143,6 +145,8 @@ def minimize(
         move: largest step of a variable in an iteration relative to its range, for
             "mma-distributed" and "oc".
         checkpoint: told every accepted point.
+        resume: an accepted point's `memory`: the iterations after it follow as if the run that it
+            is of had not stopped. The other arguments must be those of that run.
         watch: called with every accepted point, on every rank.
 
     Raises:
@@ -163,6 +167,7 @@ def minimize(
         tolerance=tolerance,
         move=move,
         checkpoint=checkpoint,
+        resume=resume,
         watch=watch,
     )
 
@@ -202,6 +207,7 @@ def solve(
     watch: Iterable[Watcher],
     move: float = 0.2,
     checkpoint: Recorder | None = None,
+    resume: Memory | None = None,
     label: str = "",
     reduced: dict[Functional, Reduced] | None = None,
 ) -> Result:
@@ -220,9 +226,15 @@ def solve(
     ending = Ending("converged", "")
     betas = ((sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)) or (over.beta,)
     method.check(run.request(betas))
+    if resume is not None:
+        _check_memory(resume, over, method, optimizer, betas)
+        betas = betas[resume.integer("stage") :]
     for beta in betas:
         over.sharpen(beta)
-        ending = run.stage(method, beta, iterations=iterations, tolerance=tolerance, move=move)
+        ending = run.stage(
+            method, beta, iterations=iterations, tolerance=tolerance, move=move, memory=resume
+        )
+        resume = None
         run.settle()
         if ending.reason == "evaluation failed":
             break
@@ -246,6 +258,22 @@ def _check_settings(
     if not 0 < move <= 1:
         raise InputError(f"minimize needs 0 < move <= 1, a share of each range (it is {move}).")
     _check_box(over)
+
+
+def _check_memory(
+    memory: Memory, over: Density, method: Method, optimizer: str, betas: tuple[float, ...]
+) -> None:
+    """Refuse to go on where the memory is not of such a run."""
+    if not method.remembers:
+        able = ", ".join(name for name, other in METHODS.items() if other.remembers)
+        raise InputError(f"optimizer='{optimizer}' cannot resume; there is: {able}.")
+    stage, beta = memory.integer("stage"), float(memory.numbers["beta"])
+    if memory.slices.size != over.size or betas[stage : stage + 1] != (beta,):
+        raise InputError(
+            f"resume is of another run: it has {memory.slices.size} variables and stopped in stage "
+            f"{stage + 1} at steepness {beta:g}, and here are {over.size} and the steepnesses "
+            f"{', '.join(f'{b:g}' for b in betas)}."
+        )
 
 
 def _check_box(over: Density) -> None:
@@ -301,7 +329,7 @@ class _Run:
         self.evaluator = Evaluator([reduced[functional] for functional in functionals], over)
         self.log: list[tuple[float, Array, float, float, float, int, float]] = []
         self.best: Best
-        self.iterations = 0
+        self.iterations, self.number = 0, -1
 
     def request(self, betas: tuple[float, ...]) -> Request:
         """What a method is asked whether it is made for."""
@@ -310,17 +338,25 @@ class _Run:
         return Request(self.over, self.goal, tuple(held), betas)
 
     def stage(
-        self, method: Method, beta: float, *, iterations: int, tolerance: float, move: float
+        self,
+        method: Method,
+        beta: float,
+        *,
+        iterations: int,
+        tolerance: float,
+        move: float,
+        memory: Memory | None,
     ) -> Ending:
-        """Optimise at one steepness, from the present design."""
+        """Optimise at one steepness, from the present design or where a memory ends."""
         first, self.beta = not self.log, beta
+        self.number += 1
         try:
-            self._begin()
+            self._begin(memory)
         except (EvaluationError, SolverError) as error:
             if first:
                 raise
             return Ending("evaluation failed", str(error))
-        if first:
+        if first and memory is None:
             self._check_start()
         with together(self.over.comm):
             self._accept(self.start)
@@ -331,6 +367,7 @@ class _Run:
             iterations=iterations,
             tolerance=tolerance,
             move=move,
+            memory=memory,
         )
         try:
             ending = method(stage)
@@ -338,20 +375,33 @@ class _Run:
             ending = Ending("evaluation failed", str(error))
         return self._judge(ending)
 
-    def record(self, x: Array) -> Iteration:
+    def record(self, x: Array, memory: Memory | None) -> Iteration:
         """Keep the design evaluated last as an outer iteration."""
         self.iterations += 1
-        return self._accept(x)
+        if memory is not None:
+            memory = memory.beside(
+                beta=self.beta,
+                stage=self.number,
+                iterations=self.iterations,
+                evaluations=self.evaluator.count,
+                **self.program.numbers(),
+            )
+        return self._accept(x, memory)
 
-    def _begin(self) -> None:
-        """Evaluate the start of a stage and scale the program there."""
+    def _begin(self, memory: Memory | None) -> None:
+        """Evaluate the start of a stage and scale the program there; or as a memory has it."""
         self.evaluator.forget()
-        x = self.over.own.copy()
+        x = self.over.own.copy() if memory is None else memory.vectors["design"]
         values = self.evaluator.at(x)
         slopes = self.share.take(self.evaluator.gradients())
         norms = np.sqrt(self.share.sum(np.sum(slopes**2, axis=1)))
         self.start = x
-        self.program = Program.of(self.goal, self.constraints, self.where, values, norms)
+        if memory is None:
+            self.program = Program.of(self.goal, self.constraints, self.where, values, norms)
+        else:
+            self.program = Program.from_numbers(memory.numbers)
+            self.number, self.iterations = memory.integer("stage"), memory.integer("iterations")
+            self.evaluator.count = memory.integer("evaluations")
         self.previous, self.clock, self.fresh = x, time.perf_counter(), True
 
     def _check_start(self) -> None:
@@ -381,7 +431,7 @@ class _Run:
                 "gradient 0 everywhere. Build it from the density's .physical."
             )
 
-    def _accept(self, x: Array) -> Iteration:
+    def _accept(self, x: Array, memory: Memory | None = None) -> Iteration:
         """Keep an accepted point and tell the watchers."""
         values, now = self.evaluator.values, time.perf_counter()
         violation = self.program.violation(values)
@@ -401,6 +451,7 @@ class _Run:
             beta=self.beta,
             seconds=now - self.clock,
             rank=self.over.comm.rank,
+            memory=memory,
             design=self._given(x.copy()),
             gradients=self._given(self.evaluator.gradients()),
         )

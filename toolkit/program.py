@@ -11,6 +11,7 @@ of an infeasible start, a bound of 1e40 on the multipliers, may overshoot to an 
 Everything here is arithmetic on numbers that are the same on every rank.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
@@ -109,6 +110,21 @@ class Program:
             weights[row, j] = constraint.sense / scale
             offsets[row] = -constraint.sense * constraint.bound / scale
         return cls(weights, offsets, slack, hard)
+
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, Array]) -> Self:
+        """The program that `numbers` gave."""
+        weights, offsets, column = (numbers[name] for name in ("weights", "offsets", "column"))
+        return cls(weights, offsets, column, int(numbers["hard"]))
+
+    def numbers(self) -> dict[str, object]:
+        """What it consists of, by name."""
+        return {
+            "weights": self.weights,
+            "offsets": self.offsets,
+            "column": self.slack,
+            "hard": self.hard,
+        }
 
     def rows(self, values: Array) -> Array:
         """All rows at t = 0."""

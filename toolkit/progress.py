@@ -7,6 +7,7 @@ collective calls; this one only prints.
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from toolkit.memory import Memory
 from toolkit.slices import Whole
 
 __all__ = ["Bounded", "Iteration", "progress"]
@@ -41,6 +42,7 @@ class Iteration:
         beta: steepness of the projection.
         seconds: wall time of this iteration.
         rank: the rank this record is on.
+        memory: what the optimizer needs to go on from here, of "mma-distributed"; else None.
         design: (size,) design vector in mesh-file order; where the optimizer works on slices it is
             gathered when first asked for, on every rank: then that is collective.
         gradients: (functionals, size) gradients of the objectives, then of the constraints;
@@ -59,6 +61,7 @@ class Iteration:
     beta: float
     seconds: float
     rank: int
+    memory: Memory | None
     design: Whole = Whole()  # noqa: RUF009
     gradients: Whole = Whole()  # noqa: RUF009
 

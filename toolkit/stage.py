@@ -15,6 +15,7 @@ from toolkit.density import Density
 from toolkit.errors import together
 from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint
+from toolkit.memory import Memory
 from toolkit.program import FEASIBLE, Goal, Program
 from toolkit.progress import Iteration
 from toolkit.share import Share
@@ -67,7 +68,7 @@ class Ledger(Protocol):
     def best(self) -> "Best":
         """The best design of the stage so far."""
 
-    def record(self, x: Array) -> Iteration:
+    def record(self, x: Array, memory: Memory | None) -> Iteration:
         """Keep the design evaluated last as an outer iteration; collective."""
 
 
@@ -77,6 +78,10 @@ class Method(Protocol):
     @property
     def whole(self) -> bool:
         """Whether its ranks hold whole designs; the records of its points are then whole too."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it can go on from a memory, and hands one over with each point."""
 
     def check(self, request: Request) -> None:
         """Refuse what it is not made for; collective.
@@ -106,6 +111,7 @@ class Stage:
         ledger: who keeps the accepted points.
         x: (own,) this rank's slice of the last accepted design.
         rejected: trial points since then.
+        memory: where a run that was interrupted goes on, else None.
     """
 
     def __init__(
@@ -117,14 +123,19 @@ class Stage:
         iterations: int,
         tolerance: float,
         move: float,
+        memory: Memory | None = None,
     ) -> None:
         """Begin at the best design of the ledger, which is told every accepted one after it."""
         self.evaluator, self.program, self.over = evaluator, program, evaluator.over
         self.comm, self.share = self.over.comm, Share(self.over)
         self.limit, self.tolerance, self.move = iterations, tolerance, move
-        self.ledger = ledger
+        self.ledger, self.memory = ledger, memory
         self._steps = 0
         self.restart()
+        if memory is not None:
+            self._steps = memory.integer("steps")
+            self._merits = memory.numbers["merits"].tolist()
+            self._moves = memory.numbers["moves"].tolist()
 
     def restart(self) -> Array:
         """Go back to the best design and forget the way to it; its values (k,)."""
@@ -133,18 +144,24 @@ class Stage:
         self._merits, self._moves = [self.program.merit(values)], list[float]()
         return values
 
-    def accept(self, x: Array) -> Ending | None:
-        """Count the design evaluated last as an outer iteration, and say whether it is the last."""
+    def accept(self, x: Array, memory: Memory | None = None) -> Ending | None:
+        """Count the design evaluated last as an outer iteration, and say whether it is the last.
+
+        The memory is what the method needs to go on from there.
+        """
         share = self.share
         move = share.max(np.abs(share.take(x - self.x)) / share.span)
         if not move > 0:
             return None
         self.x, self.rejected = x.copy(), 0
         self._steps += 1
-        with together(self.comm):
-            entry = self.ledger.record(x)
         self._moves.append(move)
         self._merits.append(self.program.merit(self.evaluator.values))
+        if memory is not None:
+            merits, moves = self._merits[-CALM - 1 :], self._moves[-CALM:]
+            memory = memory.beside(steps=self._steps, merits=merits, moves=moves)
+        with together(self.comm):
+            entry = self.ledger.record(x, memory)
         if self._calm():
             return Ending(
                 "converged", f"The last {CALM} iterations changed less than the tolerance."
