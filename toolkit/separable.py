@@ -112,17 +112,17 @@ class Separable:
 
     def values(self, x: Array) -> Array:
         """The approximations (1 + m,) at x (local,); collective."""
-        return self.r + self.share.sum(self._sums(x))
+        up, down = 1 / (self.U - x), 1 / (x - self.L)
+        return self.r + self.share.sum(self.p @ up + self.q @ down + self.s @ x)
 
     def curvature(self, x: Array, about: Array) -> float:
         """What a unit of damping adds at x to the approximations about another x; collective."""
         bend = (self.U - self.L) * (x - about) ** 2 / ((self.U - x) * (x - self.L))
         return float(self.share.sum(np.array([np.sum(bend / self.share.span)]))[0])
 
-    def _sums(self, x: Array, first: int = 0) -> Array:
-        rows = slice(first, None)
-        up, down = 1 / (self.U - x), 1 / (x - self.L)
-        return self.p[rows] @ up + self.q[rows] @ down + self.s[rows] @ x
+    def _sums(self, x: Array, up: Array, down: Array) -> Array:
+        """This rank's part of rows 1 … m without their constants."""
+        return self.p[1:] @ up + self.q[1:] @ down + self.s[1:] @ x
 
     def solve(self, elastic: Elastic, accuracy: float = ACCURACY) -> Solution:
         """Minimise; collective."""
@@ -159,7 +159,7 @@ class Separable:
                 u.η * (self.β - u.x) - ε,
             ]
         )
-        sums = self.share.sum(self._sums(u.x, 1), np.array([local @ local]))
+        sums = self.share.sum(self._sums(u.x, up, down), np.array([local @ local]))
         same = np.concatenate(
             [
                 c + d * u.y - u.μ - u.λ,
@@ -199,7 +199,7 @@ class Separable:
         G = self.p[1:] * up**2 - self.q[1:] * down**2 + self.s[1:]
         g = p * up**2 - q * down**2 + s - ε / under + ε / over
         D = 2 * (p * up**3 + q * down**3) + u.ξ / under + u.η / over
-        sums = self.share.sum((G / D) @ G.T, G @ (g / D), self._sums(u.x, 1))
+        sums = self.share.sum((G / D) @ G.T, G @ (g / D), self._sums(u.x, up, down))
         schur, pushed, values = np.split(sums, [m * m, m * m + m])
         dy, Dy = c + d * u.y - u.λ - ε / u.y, d + u.μ / u.y
         matrix = np.zeros((m + 1, m + 1))
