@@ -8,6 +8,7 @@ import numpy as np
 from mpi4py import MPI
 
 from toolkit.functional import Functional
+from toolkit.slices import Slices
 
 
 class FakeDensity:
@@ -24,6 +25,9 @@ class FakeDensity:
         self.free = np.ones(self.size, dtype=bool)
         self.free[list(passive)] = False
         self.owned = np.arange(self.comm.rank, self.size, self.comm.size)
+        self.slices = Slices(self.comm, self.owned)
+        whole = (self.start, self.lower, self.upper, self.free)
+        self.own, self.own_lower, self.own_upper, self.own_free = map(self.slices.take, whole)
         self.beta = 1.0
         self._x = self.start.copy()
         self.domain = SimpleNamespace(comm=self.comm, num_cells=self.size)
@@ -34,7 +38,10 @@ class FakeDensity:
 
     def update(self, x: np.ndarray) -> None:
         assert x.shape == (self.size,)
-        self._x = x.copy()
+        self._x, self.own = x.copy(), self.slices.take(x)
+
+    def assign(self, own: np.ndarray) -> None:
+        self.update(self.slices.gather(own))
 
     def sharpen(self, beta: float) -> None:
         self.beta = beta
@@ -80,10 +87,14 @@ class FakeReduced:
     def __init__(self, functional: FakeFunctional, *, over: FakeDensity) -> None:
         self.functional, self.over = functional, over
 
-    def value(self, x: np.ndarray) -> float:
+    def value(self, x: np.ndarray | None = None) -> float:
         self.functional.calls += 1
-        self.over.update(x)
+        if x is not None:
+            self.over.update(x)
         return self.functional.value
+
+    def slope(self) -> np.ndarray:
+        return self.over.slices.take(self.gradient(self.over.vector))
 
     def gradient(self, x: np.ndarray) -> np.ndarray:
         self.over.update(x)

@@ -9,8 +9,8 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "toolkit"
 STOREYS = [  # each room imports from storeys below it and, not in circles, from its own
     ["errors"],
-    ["start", "meshfile", "exchange", "bounds", "moduli", "kernels"],
-    ["domain", "material"],
+    ["start", "meshfile", "exchange", "bounds", "moduli", "kernels", "slices"],
+    ["domain", "material", "memory"],
     ["cell", "symmetry", "levels"],
     ["solver", "auxiliary", "grids"],
     ["density", "state", "saddle", "multigrid"],

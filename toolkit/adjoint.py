@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem, la
+from mpi4py import MPI
 from ufl.algorithms import expand_derivatives
 
 from toolkit.density import Density
@@ -83,20 +84,31 @@ class Reduced:
         self._fingerprint = Fingerprint(over.comm, *forms)
         self._slope: Vector = np.zeros(0)
 
-    def value(self, x: Vector) -> float:
+    def value(self, x: Vector | None = None) -> float:
         """J at a design, the same on every rank; may be NaN; collective.
 
         Args:
-            x: (cells,), mesh-file order, the same on every rank.
+            x: (variables,), mesh-file order, the same on every rank; else the present design.
 
         Raises:
             SolverError: A state was not solved.
         """
-        self.over.update(x)
+        if x is not None:
+            self.over.update(x)
         return float(self.functional)
 
     def gradient(self, x: Vector) -> Vector:
-        """∇J at a design, (cells,), the same on every rank; collective.
+        """∇J at a design, (variables,), the same on every rank; collective.
+
+        Raises:
+            SolverError: A state or an adjoint was not solved.
+            EvaluationError: The gradient has entries that are not numbers.
+        """
+        self.over.update(x)
+        return self.over.slices.gather(self.slope())
+
+    def slope(self) -> Vector:
+        """∇J at the present design by this rank's variables, (own,); collective.
 
         Of a functional that is affine in the filtered density, as a volume is, it is kept.
 
@@ -104,7 +116,6 @@ class Reduced:
             SolverError: A state or an adjoint was not solved.
             EvaluationError: The gradient has entries that are not numbers.
         """
-        self.over.update(x)
         for state in self.functional.states:
             state.solve()
         slopes = self.functional.partials()
@@ -119,12 +130,12 @@ class Reduced:
         return self._slope.copy()
 
     def _differentiated(self) -> Vector:
-        """∇J for the present weights of the integrals; collective."""
+        """∇J (own,) for the present weights of the integrals; collective."""
         for adjoint in self._adjoints:
             self.adjoint_solves += adjoint.solve()
         duals = {stage: dual.assemble() for stage, dual in self._duals.items()}
-        gradient = self.over.pullback(**duals)
-        if not np.isfinite(gradient).all():
+        gradient = self.over.own_pullback(**duals)
+        if self.over.comm.allreduce(not np.isfinite(gradient).all(), op=MPI.LOR):
             raise EvaluationError(
                 f"The gradient of '{self.functional.name}' has entries that are not numbers: a law "
                 "or an integrand is singular at this design."

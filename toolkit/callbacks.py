@@ -8,9 +8,10 @@ nlopt's damping of the approximations has an absolute floor, so that rows reach 
 which their slope by one variable is a fixed multiple of that floor, however many variables.
 SLSQP asks for gradients at its full steps too, so there each of those counts as one.
 
-Every rank runs the same nlopt on all variables. The point of rank 0 is broadcast before each
-evaluation. The optimizers are deterministic, but an accept or reject decision amplifies differences
-of round-off between numbers of ranks.
+Every rank runs the same nlopt on all variables: this is the one room where designs and gradients
+are whole. The point of rank 0 is broadcast before each evaluation. The optimizers are
+deterministic, but an accept or reject decision amplifies differences of round-off between numbers
+of ranks.
 """
 
 from dataclasses import dataclass
@@ -44,10 +45,13 @@ class Callbacks:
     """
 
     algorithm: str
+    whole = True
+    remembers = False
 
     def check(self, request: Request) -> None:
         """Refuse many variables to SLSQP."""
-        free = int(np.count_nonzero(request.over.free))
+        over = request.over
+        free = over.comm.allreduce(int(np.count_nonzero(over.own_free)))
         if self.algorithm == "slsqp" and free > SLSQP_LIMIT:
             raise InputError(
                 f"optimizer='slsqp' is for at most {SLSQP_LIMIT} variables and the design has "
@@ -68,7 +72,9 @@ class _Search:
 
     def __init__(self, stage: Stage, algorithm: str, weight: float) -> None:
         self.stage, self.program, self.comm = stage, stage.program, stage.comm
-        self.lower, self.upper = stage.lower, stage.upper
+        over, self.slices = stage.over, stage.over.slices
+        self.free = over.free
+        self.lower, self.upper = over.lower[self.free], over.upper[self.free]
         self.extra = Extra.of(self.program, stage.restart(), weight)
         self.ending: Ending | None = None
         self.error: BaseException | None = None
@@ -76,7 +82,8 @@ class _Search:
 
     def run(self) -> Ending | None:
         """Search from the last accepted point; None asks for a larger elastic weight."""
-        z = np.concatenate([self.stage.x[self.stage.free], self.extra.start])
+        self.x = self.slices.gather(self.stage.x)
+        z = np.concatenate([self.x[self.free], self.extra.start])
         self.opt.optimize(np.clip(z, self.opt.get_lower_bounds(), self.opt.get_upper_bounds()))
         code = self.opt.last_optimize_result()
         del self.opt  # it holds this object's methods where the garbage collector does not look
@@ -134,17 +141,17 @@ class _Search:
             raise ToolkitError(
                 "The ranks' optimizers have come apart by round-off: run on processors of one kind."
             )
-        z, free, evaluator = message[:-1], self.stage.free, self.stage.evaluator
-        x = self.stage.x.copy()
-        x[free] = np.clip(z[: len(self.lower)], self.lower, self.upper)
-        values, unit = evaluator.at(x), DAMPING * len(self.lower)
+        z, evaluator = message[:-1], self.stage.evaluator
+        self.x[self.free] = np.clip(z[: len(self.lower)], self.lower, self.upper)
+        own = self.slices.take(self.x)
+        values, unit = evaluator.at(own), DAMPING * len(self.lower)
         self.values = unit * (self.program.rows(values) + self.extra.columns @ z[len(self.lower) :])
         self.stage.rejected += 1
         ending = None
         if wanted:
-            slopes = self.program.weights @ evaluator.gradients()[:, free]
+            slopes = self.slices.gather(self.program.weights @ evaluator.gradients())[:, self.free]
             self.jacobian = unit * np.concatenate([slopes, self.extra.columns], axis=1)
-            ending = self.stage.accept(x)
+            ending = self.stage.accept(own)
         self.ending = self.stage.exhausted() or ending
         if self.ending is not None:
             self.opt.force_stop()

@@ -5,6 +5,8 @@
                               reference, ideal, nadir, hypervolume
     /points/<i>/constraints   values by name, with feasible, reason, iterations, evaluations
     /history/<i>/objective …  one array for each quantity of the point's history
+    /memory                   what an optimizer needs to go on: order, vectors/… in that order,
+                              numbers/…; only where `Keeper` or `write_memory` was asked to
     attributes                mesh fingerprint, versions, command line, ranks, date, options
 
 The design vector is in mesh-file order and whole, so a run written on eight ranks is read on one.
@@ -15,9 +17,11 @@ one, so that there is always one whole file. Nothing in it is executed when it i
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -29,16 +33,20 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from toolkit.errors import InputError, agree
+from toolkit.errors import InputError, agree, together
+from toolkit.memory import Memory
+from toolkit.slices import Slices
 
 if TYPE_CHECKING:
     from toolkit.density import Density
     from toolkit.optimize import Result
     from toolkit.pareto import Front
+    from toolkit.progress import Iteration
 
 type Array = NDArray[np.float64]
 
 FORMAT = "implant-toolkit run"
+BLOCK = 1 << 20  # variables that are read at a time
 HISTORY = (
     "objective",
     "constraints",
@@ -208,12 +216,22 @@ def write_run(path: str | Path, run: Run, *, comm: MPI.Comm = MPI.COMM_WORLD) ->
 
 
 def _replace(path: Path, run: Run) -> None:
-    """Write beside the file, flush to the disk, then move over it."""
+    """Write the record over the file."""
+    with _instead_of(path) as file:
+        _fill(file, run)
+
+
+@contextmanager
+def _instead_of(path: Path, *, kept: bool = False) -> Iterator[h5py.File]:
+    """A file beside another, with its content if kept; in the end flushed and moved over it."""
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
     try:
-        with h5py.File(name, "w") as file:
-            _fill(file, run)
+        kept = kept and path.is_file()
+        if kept:
+            shutil.copyfile(path, name)
+        with h5py.File(name, "a" if kept else "w") as file:
+            yield file
         with open(name, "rb") as written:
             os.fsync(written.fileno())
         os.chmod(name, 0o644)
@@ -270,6 +288,107 @@ def read_run(path: str | Path) -> Run:
         raise InputError(
             f"{path} is not a whole file of a run ({failure}); take another or run again."
         ) from failure
+
+
+@dataclass(frozen=True)
+class Keeper:
+    """A checkpoint for `minimize`: the memory of the last accepted point, in one file.
+
+    Attributes:
+        path: the file, such as `run.h5`; what else it holds is kept.
+    """
+
+    path: str | Path
+
+    def record(self, iteration: Iteration) -> None:
+        """Write the memory of an accepted point, if its optimizer has one; collective."""
+        if iteration.memory is not None:
+            write_memory(self.path, iteration.memory)
+
+
+def write_memory(path: str | Path, memory: Memory) -> Path:
+    """Put a memory into a file, new or old, whole or not at all; collective.
+
+    Rank 0 writes the ranks' slices as they come, one at a time, with the numbers of their
+    variables; no rank has more than its own and one other.
+
+    Raises:
+        InputError: the file cannot be written; an older file of that name is then left as it was.
+    """
+    path, slices = Path(path), memory.slices
+    arrays: dict[str, NDArray[Any]] = {"order": slices.owned}
+    arrays |= {f"vectors/{name}": own for name, own in memory.vectors.items()}
+    counts = slices.comm.allgather(len(slices.owned))
+    error: Exception | None = None
+    if slices.comm.rank == 0:
+        try:
+            with _instead_of(path, kept=True) as file:
+                file.pop("memory", None)
+                group = file.create_group("memory")
+                for name, value in memory.numbers.items():
+                    group[f"numbers/{name}"] = value
+                for name, own in arrays.items():
+                    data = group.create_dataset(name, (slices.size,), own.dtype)
+                    data[: counts[0]] = own
+                    _collect(slices.comm, name, counts, data)
+        except OSError as failure:
+            error = InputError(f"The memory cannot be written to {path}: {failure}")
+        finally:
+            for rank in range(1, slices.comm.size):
+                slices.comm.send(None, dest=rank)
+    else:
+        while (asked := slices.comm.recv(source=0)) is not None:
+            slices.comm.Send(np.ascontiguousarray(arrays[asked]), dest=0)
+    agree(slices.comm, error)
+    return path
+
+
+def _collect(comm: MPI.Comm, name: str, counts: list[int], data: h5py.Dataset) -> None:
+    """Ask the other ranks for their slices, one after the other, and write them; on rank 0."""
+    for rank, end in enumerate(np.cumsum(counts)[1:], start=1):
+        comm.send(name, dest=rank)
+        part = np.empty(counts[rank], data.dtype)
+        comm.Recv(part, source=rank)
+        data[end - counts[rank] : end] = part
+
+
+def read_memory(path: str | Path, slices: Slices) -> Memory:
+    """The memory in a file, on any number of ranks; collective.
+
+    Each rank reads through the file and keeps its own variables.
+
+    Args:
+        path: what `write_memory` wrote.
+        slices: who holds which variable now, `density.slices`.
+
+    Raises:
+        InputError: no such file, one without a memory, or one of another number of variables.
+    """
+    with together(slices.comm):
+        try:
+            with h5py.File(path, "r") as file:
+                return _recall(file["memory"], slices)
+        except (OSError, KeyError) as failure:
+            raise InputError(f"There is no memory of a run in {path} ({failure}).") from failure
+
+
+def _recall(group: h5py.Group, slices: Slices) -> Memory:
+    size = len(group["order"])
+    if size != slices.size:
+        raise InputError(f"The memory has {size} variables and the design {slices.size}.")
+    vectors = {name: np.empty(len(slices.owned)) for name in group["vectors"]}
+    sorting = np.argsort(slices.owned)
+    known = slices.owned[sorting]
+    for begin in range(0, size, BLOCK):
+        block = slice(begin, begin + BLOCK)
+        order = group["order"][block]
+        place = np.searchsorted(known, order)
+        mine = place < len(known)
+        mine[mine] = known[place[mine]] == order[mine]
+        for name, own in vectors.items():
+            own[sorting[place[mine]]] = group["vectors"][name][block][mine]
+    numbers = {name: np.array(value) for name, value in group["numbers"].items()}
+    return Memory(slices, vectors, numbers)
 
 
 def _read(file: h5py.File) -> Run:

@@ -9,7 +9,6 @@ with λ by bisection such that V meets its bound (M. P. Bendsøe & O. Sigmund, T
 import numpy as np
 import numpy.typing as npt
 
-from toolkit.share import Share
 from toolkit.stage import Ending, Request, Stage
 from toolkit.volume import Volume
 
@@ -24,13 +23,16 @@ LEAST = 1e-3  # share of its range that a variable grows from at least
 class Criteria:
     """Optimality criteria as a method."""
 
+    whole = False
+    remembers = False
+
     def check(self, request: Request) -> None:
         """Refuse all but one volume."""
         Volume.check(request, "oc")
 
     def __call__(self, stage: Stage) -> Ending:
         """Accept each update until one ends the stage."""
-        share = Share(stage.over)
+        share = stage.share
         volume = Volume.of(stage, share)
         ending = None
         while ending is None:

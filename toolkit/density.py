@@ -12,8 +12,10 @@ cone filter of radius R has the same second moment per axis for r² = R² (d+1) 
 
 The projection is tanh-shaped and keeps 0 and 1 (Wang, Lazarov & Sigmund 2011,
 doi:10.1007/s00158-010-0602-y); the filter is that of Lazarov & Sigmund 2011, doi:10.1002/nme.3072.
-Every map stands beside its transpose. Vectors x hold one number a variable, whole and the same on
-every rank: a variable is a cell, in mesh-file order, or the cells that a symmetry makes one.
+Every map stands beside its transpose. A variable is a cell or the cells that a symmetry makes one,
+and is on one rank: what is called `own` holds this rank's variables, those numbered `owned` in
+mesh-file order. Whole vectors x, the same on every rank, are for users and files: they are put
+together when they are asked for.
 """
 
 from collections.abc import Sequence
@@ -22,11 +24,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from dolfinx import fem, la, mesh
+from mpi4py import MPI
 
 from toolkit.domain import Domain
-from toolkit.errors import InputError
+from toolkit.errors import InputError, together
+from toolkit.slices import Slices
 from toolkit.solver import LinearSolver, Recipe, cell_matrix
-from toolkit.symmetry import Symmetry, orbits
+from toolkit.symmetry import Orbits, Symmetry
 
 __all__ = ["Density"]
 
@@ -40,10 +44,10 @@ class Density:
         domain: Where it lives.
         radius: The cone filter's radius that the filter stands for, or None.
         size: Number of variables.
-        lower: Lower bounds of x, (variables,); `upper` likewise.
-        start: The initial x, (variables,).
-        free: False for variables of solid or void regions alone, (variables,).
-        owned: The variables that this rank holds, (owned,); each is held by one rank.
+        slices: Who holds which variable.
+        owned: Numbers of this rank's variables, (own,).
+        own: Their present values, (own,); `own_lower`, `own_upper` and `own_start` likewise.
+        own_free: False for variables of solid or void regions alone, (own,).
         beta: Steepness of the projection; 0 is none.
         value: x as a cell-wise function; `filtered` and `physical` likewise.
     """
@@ -79,28 +83,55 @@ class Density:
         """
         _check(radius, bounds, threshold)
         self.domain, self.comm, self.radius, self.threshold = domain, domain.comm, radius, threshold
-        self._orbit = None if symmetry is None else orbits(domain, symmetry)
-        self.size = domain.num_cells if self._orbit is None else int(self._orbit.max()) + 1
-        self.owned = self._owned_variables()
-        self.lower, self.upper = (np.full(self.size, float(b)) for b in bounds)
+        self._orbits = None if symmetry is None else Orbits(domain, symmetry)
+        self.owned = domain.cells if self._orbits is None else self._orbits.owned
+        self.slices = Slices(domain.comm, self.owned)
+        self.size = self.slices.size
+        self.own_lower, self.own_upper = (np.full(len(self.owned), float(b)) for b in bounds)
         self.beta = 0.0
         self.value, self.filtered, self.physical = (
             fem.Function(domain.cellwise, name=name) for name in ("design", "filtered", "density")
         )
         self._passive = self._passive_regions(solid, void)
-        passive = domain.gather_cells(np.isfinite(self._passive).astype(float))
-        self.free = self._of_variables(passive) < self._of_variables(np.ones(len(passive)))
+        passive = np.isfinite(self._passive).astype(float)
+        self.own_free = self._sums(passive) < self._sums(np.ones(len(passive)))
         self._filter = None if radius is None else _Helmholtz(domain, radius)
-        self.start = self._start(start)
-        self._x = np.full(self.size, np.nan)
-        self.update(self.start)
+        self.own_start = self._start(start)
+        self.own = np.full(len(self.owned), np.nan)
+        self.assign(self.own_start)
 
-    # ---- x → physical -----------------------------------------------------------------------
+    # ---- whole vectors ----------------------------------------------------------------------
 
     @property
     def vector(self) -> Vector:
-        """The present x, (variables,), the same on every rank."""
-        return self._x.copy()
+        """The present x, (variables,), the same on every rank; collective."""
+        return self.slices.gather(self.own)
+
+    @property
+    def start(self) -> Vector:
+        """The initial x, (variables,); collective."""
+        return self.slices.gather(self.own_start)
+
+    @property
+    def lower(self) -> Vector:
+        """Lower bounds of x, (variables,), to be read only; collective."""
+        return self._read_only(self.own_lower)
+
+    @property
+    def upper(self) -> Vector:
+        """Upper bounds of x, (variables,), to be read only; collective."""
+        return self._read_only(self.own_upper)
+
+    @property
+    def free(self) -> npt.NDArray[np.bool_]:
+        """False for variables of solid or void regions alone, (variables,); collective."""
+        return self._read_only(self.own_free).astype(bool)
+
+    def _read_only(self, own: npt.NDArray[Any]) -> Vector:
+        """Whole, and an error where a script would write into it in vain."""
+        whole = self.slices.gather(own)
+        whole.setflags(write=False)
+        return whole
 
     def update(self, x: Vector) -> None:
         """Set the design; collective.
@@ -108,18 +139,24 @@ class Density:
         Args:
             x: (variables,), the same on every rank; or (cells,), which a symmetry averages.
         """
-        x = self._averaged(np.asarray(x, dtype=float))
-        if x.shape != (self.size,):
+        x = np.asarray(x, dtype=float)
+        if x.shape != (self.size,) and not self._one_a_cell(x):
             raise InputError(f"A design of this mesh has shape ({self.size},), not {x.shape}.")
-        if np.array_equal(x, self._x):
+        self.assign(self._taken(x))
+
+    # ---- x → physical -----------------------------------------------------------------------
+
+    def assign(self, own: Vector) -> None:
+        """Set the design from each rank's variables (own,); collective."""
+        if not self.comm.allreduce(not np.array_equal(own, self.own), op=MPI.LOR):
             return
-        owned = self.domain.scatter_cells(x if self._orbit is None else x[self._orbit])
+        owned = own if self._orbits is None else self._orbits.spread(own)
         self._set(self.value, owned)
         if self._filter is not None:
             owned = self._filter(owned)
         self._set(self.filtered, owned)
         self._project()
-        self._x = x.copy()
+        self.own = own.copy()
 
     def sharpen(self, beta: float) -> None:
         """Set the steepness β of the projection (0: none); collective."""
@@ -135,7 +172,11 @@ class Density:
 
     # ---- and back ---------------------------------------------------------------------------
 
-    def pullback(
+    def pullback(self, **duals: la.Vector) -> Vector:
+        """The derivative of `own_pullback`, (variables,), the same on every rank; collective."""
+        return self.slices.gather(self.own_pullback(**duals))
+
+    def own_pullback(
         self,
         physical: la.Vector | None = None,
         filtered: la.Vector | None = None,
@@ -149,7 +190,7 @@ class Density:
             value: The same by x itself.
 
         Returns:
-            Derivative by x, (variables,), the same on every rank.
+            Derivative by this rank's variables, (own,).
         """
         dual = np.zeros(len(self.domain.cells))
         if physical is not None:
@@ -162,7 +203,7 @@ class Density:
             dual = self._filter.transposed(dual)
         if value is not None:
             dual += self._owned(value)
-        return self._of_variables(self.domain.gather_cells(dual))
+        return self._sums(dual)
 
     def greyness(self) -> float:
         """4 ∫ρ (1 − ρ) / |Ω| over the cells that are not passive: 0 is black and white."""
@@ -174,22 +215,18 @@ class Density:
 
     # ---- inside -----------------------------------------------------------------------------
 
-    def _averaged(self, x: Vector) -> Vector:
-        """Means over the orbits of one value a cell; a vector of variables is left as it is."""
-        if self._orbit is None or x.shape != self._orbit.shape:
-            return x
-        return self._of_variables(x) / self._of_variables(np.ones(len(x)))
+    def _one_a_cell(self, x: Vector) -> bool:
+        return self._orbits is not None and x.shape == (self.domain.num_cells,)
 
-    def _of_variables(self, cells: Vector) -> Vector:
+    def _taken(self, x: Vector) -> Vector:
+        """This rank's variables (own,) of a whole vector of variables or cells; collective."""
+        if self._orbits is None or not self._one_a_cell(x):
+            return self.slices.take(x)
+        return self._orbits.sums(self.domain.scatter_cells(x)) / self._orbits.cells
+
+    def _sums(self, cells: Vector) -> Vector:
         """Sums over the cells of each variable: the transpose of x ↦ the cells' values."""
-        return cells if self._orbit is None else np.bincount(self._orbit, cells, self.size)
-
-    def _owned_variables(self) -> npt.NDArray[np.int64]:
-        """The variables whose first cell in mesh-file order is owned by this rank."""
-        if self._orbit is None:
-            return self.domain.cells
-        first = np.unique(self._orbit, return_index=True)[1]
-        return np.flatnonzero(np.isin(first, self.domain.cells))
+        return cells if self._orbits is None else self._orbits.sums(cells)
 
     def _owned(self, f: fem.Function | la.Vector) -> Vector:
         vector = f.x if isinstance(f, fem.Function) else f
@@ -212,22 +249,23 @@ class Density:
 
     def _start(self, start: float | Vector) -> Vector:
         try:
-            x = np.full(self.size, float(start)) if np.ndim(start) == 0 else np.array(start, float)
+            x = np.asarray(start, dtype=float)
         except (TypeError, ValueError):
             raise InputError(f"start = {start!r} is not a number or a vector of them.") from None
-        x = self._averaged(x)
-        if x.shape != (self.size,):
+        if x.ndim and x.shape != (self.size,) and not self._one_a_cell(x):
             raise InputError(
                 f"start has shape {x.shape}; give one number or one a cell, "
                 f"({self.domain.num_cells},)."
             )
-        outside = ~((x >= self.lower) & (x <= self.upper))
-        if outside.any():
-            raise InputError(
-                f"start = {x[outside][0]:g} lies outside the bounds "
-                f"({self.lower[0]:g}, {self.upper[0]:g})."
-            )
-        return x
+        own = self._taken(x) if x.ndim else np.full(len(self.owned), float(x))
+        with together(self.comm):
+            outside = ~((own >= self.own_lower) & (own <= self.own_upper))
+            if outside.any():
+                raise InputError(
+                    f"start = {own[outside][0]:g} lies outside the bounds "
+                    f"({self.own_lower[0]:g}, {self.own_upper[0]:g})."
+                )
+        return own
 
 
 class _Helmholtz:

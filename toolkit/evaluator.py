@@ -1,21 +1,48 @@
 """Evaluator: the functionals at a design, the same numbers on every rank.
 
-Values and gradients of rank 0 are broadcast, so that processors that round differently see one
-trajectory. An error on one rank is raised on all of them.
+Designs and gradients are slices, each rank's own variables. The values of rank 0 are broadcast, so
+that processors that round differently see one trajectory. An error on one rank is raised on all of
+them.
 """
 
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from mpi4py import MPI
 
 from toolkit.adjoint import Reduced
 from toolkit.density import Density
 from toolkit.errors import EvaluationError, ToolkitError, together
 
-__all__ = ["Evaluator"]
+__all__ = ["Evaluator", "probe"]
 
 Array = npt.NDArray[np.float64]
+
+PROBES = (
+    0.1,
+    0.3,
+    0.6,
+)  # designs at which slopes are compared: shares of the box, unlike x ↦ 1 − x
+GOLDEN = 0.6180339887  # no two variables are alike in any of them
+
+
+def probe(reduced: Reduced, over: Density) -> Array:
+    """Slopes of a functional by the free variables at designs all over the box; collective.
+
+    Returns:
+        (3, own free): all the same if the functional is affine. The density is left as it was.
+    """
+    before, free, span = over.own.copy(), over.own_free, over.own_upper - over.own_lower
+    slopes: list[Array] = []
+    try:
+        for least in PROBES:
+            share = least + 0.3 * np.modf((over.owned + 10 * least) * GOLDEN)[0]
+            over.assign(np.where(free, over.own_lower + share * span, before))
+            slopes.append(reduced.slope()[free])
+    finally:
+        over.assign(before)
+    return np.array(slopes)
 
 
 @dataclass
@@ -34,23 +61,25 @@ class Evaluator:
         self.design = None
 
     def at(self, x: Array) -> Array:
-        """Values (k,) at a design (size,).
+        """Values (k,) at a design (own,).
 
         Raises:
             EvaluationError: a value that is not finite.
         """
-        if self.design is None or not np.array_equal(x, self.design):
+        comm, other = self.over.comm, self.design is None or not np.array_equal(x, self.design)
+        if comm.allreduce(other, op=MPI.LOR):
             self.design, self.slopes = None, None
             self.count += 1
-            with together(self.over.comm):
-                self.values = np.array([float(reduced.value(x)) for reduced in self.reduced])
-            self.over.comm.Bcast(self.values)
+            with together(comm):
+                self.over.assign(x)
+                self.values = np.array([float(reduced.value()) for reduced in self.reduced])
+            comm.Bcast(self.values)
             self._check(np.isfinite(self.values), "is", self.values)
             self.design = x.copy()
         return self.values
 
     def gradients(self) -> Array:
-        """Gradients (k, size) at the last design.
+        """Gradients (k, own) at the last design.
 
         Raises:
             EvaluationError: a gradient that is not finite.
@@ -58,14 +87,24 @@ class Evaluator:
         if self.design is None:
             raise ToolkitError("A gradient was asked for before a value.")
         if self.slopes is None:
-            slopes = np.empty((len(self.reduced), len(self.design)))
-            with together(self.over.comm):
+            slopes, comm = np.empty((len(self.reduced), len(self.design))), self.over.comm
+            with together(comm):
+                self.over.assign(self.design)
                 for row, reduced in zip(slopes, self.reduced, strict=True):
-                    row[:] = reduced.gradient(self.design)
-            self.over.comm.Bcast(slopes)
-            self._check(np.isfinite(slopes).all(axis=1), "has a gradient with", np.sum(slopes, 1))
+                    row[:] = reduced.slope()
+            sums = comm.allreduce(np.sum(slopes, axis=1))
+            self._check(np.isfinite(sums), "has a gradient with", sums)
             self.slopes = slopes
         return self.slopes
+
+    def affine(self) -> npt.NDArray[np.bool_]:
+        """Which functionals (k,) are affine in the design at its present steepness; collective."""
+        found = np.array([not reduced.functional.states for reduced in self.reduced])
+        for j in np.flatnonzero(found):
+            slopes = probe(self.reduced[j], self.over)
+            found[j] = np.allclose(slopes, slopes[0], rtol=1e-9, atol=0)
+        self.over.comm.Allreduce(MPI.IN_PLACE, found, op=MPI.LAND)
+        return found
 
     def _check(self, finite: npt.NDArray[np.bool_], verb: str, shown: Array) -> None:
         for reduced, good, number in zip(self.reduced, finite, shown, strict=True):

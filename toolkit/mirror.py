@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from toolkit.program import FEASIBLE
-from toolkit.share import Share
 from toolkit.stage import Ending, Request, Stage
 from toolkit.volume import Volume
 
@@ -29,6 +28,9 @@ GROWTH = 10.0  # largest ratio of one step's first trial to the step before
 
 class Mirror:
     """SiMPL as a method."""
+
+    whole = False
+    remembers = False
 
     def check(self, request: Request) -> None:
         """Refuse all but one volume."""
@@ -47,7 +49,7 @@ class _Search:
     """One stage of the method; vectors are local."""
 
     def __init__(self, stage: Stage) -> None:
-        self.stage, self.share = stage, Share(stage.over)
+        self.stage, self.share = stage, stage.share
         self.volume = Volume.of(stage, self.share)
         inside = (self.share.take(stage.x) - self.share.lower) / self.share.span
         edge = 1 / (1 + np.exp(LATENT))

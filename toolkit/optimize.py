@@ -16,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+from mpi4py import MPI
 
 from toolkit.adjoint import Reduced
 from toolkit.callbacks import Callbacks
@@ -24,10 +25,13 @@ from toolkit.density import Density
 from toolkit.errors import EvaluationError, InputError, SolverError, together
 from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint, Functional
+from toolkit.memory import Memory
 from toolkit.mirror import Mirror
 from toolkit.mma import MovingAsymptotes
 from toolkit.program import FEASIBLE, Goal, Program, Single
 from toolkit.progress import Bounded, Iteration, progress
+from toolkit.share import Share
+from toolkit.slices import Sliced, Whole
 from toolkit.stage import Best, Ending, Method, Request, Stage
 
 __all__ = ["History", "Recorder", "Result", "minimize", "solve", "takeover"]
@@ -78,13 +82,14 @@ class History:
     beta: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """The best design found, and why the search ended.
 
     Attributes:
         design: (size,) the best feasible design at the last steepness, in mesh-file order; the
-            least infeasible one if none is feasible. The density is left at it.
+            least infeasible one if none is feasible. The density is left at it. Of an optimizer
+            that works on slices it is gathered when first asked for, which is then collective.
         objective: the objective there, in the user's units.
         constraints: name of each constraint → value of its functional there.
         feasible: whether every constraint holds to 1e-6 of its scale.
@@ -96,7 +101,7 @@ class Result:
         seconds: wall time.
     """
 
-    design: Array
+    design: Whole = Whole()  # noqa: RUF009
     objective: float
     constraints: dict[str, float]
     feasible: bool
@@ -119,6 +124,7 @@ def minimize(
     tolerance: float = 1e-5,
     move: float = 0.2,
     checkpoint: Recorder | None = None,
+    resume: Memory | None = None,
     watch: Iterable[Watcher] = (progress,),
 ) -> Result:
     """Minimise a functional over a density, from its present design; collective.
@@ -139,6 +145,8 @@ def minimize(
         move: largest step of a variable in an iteration relative to its range, for
             "mma-distributed" and "oc".
         checkpoint: told every accepted point.
+        resume: an accepted point's `memory`: the iterations after it follow as if the run that it
+            is of had not stopped. The other arguments must be those of that run.
         watch: called with every accepted point, on every rank.
 
     Raises:
@@ -159,6 +167,7 @@ def minimize(
         tolerance=tolerance,
         move=move,
         checkpoint=checkpoint,
+        resume=resume,
         watch=watch,
     )
 
@@ -198,6 +207,7 @@ def solve(
     watch: Iterable[Watcher],
     move: float = 0.2,
     checkpoint: Recorder | None = None,
+    resume: Memory | None = None,
     label: str = "",
     reduced: dict[Functional, Reduced] | None = None,
 ) -> Result:
@@ -210,14 +220,21 @@ def solve(
     watchers = ((watch,) if callable(watch) else tuple(watch)) + (
         (checkpoint.record,) if checkpoint is not None else ()
     )
-    run = _Run(goal, over, constraints, watchers, label, {} if reduced is None else reduced)
+    method = METHODS[optimizer]
+    known = {} if reduced is None else reduced
+    run = _Run(goal, over, constraints, watchers, label, known, method.whole)
     ending = Ending("converged", "")
     betas = ((sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)) or (over.beta,)
-    method = METHODS[optimizer]
     method.check(run.request(betas))
+    if resume is not None:
+        _check_memory(resume, over, method, optimizer, betas)
+        betas = betas[resume.integer("stage") :]
     for beta in betas:
         over.sharpen(beta)
-        ending = run.stage(method, beta, iterations=iterations, tolerance=tolerance, move=move)
+        ending = run.stage(
+            method, beta, iterations=iterations, tolerance=tolerance, move=move, memory=resume
+        )
+        resume = None
         run.settle()
         if ending.reason == "evaluation failed":
             break
@@ -228,7 +245,7 @@ def _check_settings(
     over: Density, iterations: int, optimizer: str, tolerance: float, move: float
 ) -> None:
     """Refuse settings that cannot work, before anything is solved."""
-    free = int(np.count_nonzero(over.free))
+    free = over.comm.allreduce(int(np.count_nonzero(over.own_free)))
     if optimizer not in METHODS:
         raise InputError(f"There is no optimizer {optimizer!r}. There are: {', '.join(METHODS)}.")
     if not free:
@@ -243,22 +260,39 @@ def _check_settings(
     _check_box(over)
 
 
+def _check_memory(
+    memory: Memory, over: Density, method: Method, optimizer: str, betas: tuple[float, ...]
+) -> None:
+    """Refuse to go on where the memory is not of such a run."""
+    if not method.remembers:
+        able = ", ".join(name for name, other in METHODS.items() if other.remembers)
+        raise InputError(f"optimizer='{optimizer}' cannot resume; there is: {able}.")
+    stage, beta = memory.integer("stage"), float(memory.numbers["beta"])
+    if memory.slices.size != over.size or betas[stage : stage + 1] != (beta,):
+        raise InputError(
+            f"resume is of another run: it has {memory.slices.size} variables and stopped in stage "
+            f"{stage + 1} at steepness {beta:g}, and here are {over.size} and the steepnesses "
+            f"{', '.join(f'{b:g}' for b in betas)}."
+        )
+
+
 def _check_box(over: Density) -> None:
-    """Refuse crossed bounds and a start outside them."""
-    x, lower, upper = (a[over.free] for a in (over.vector, over.lower, over.upper))
-    if np.any(lower > upper):
-        worst = int(np.argmax(lower - upper))
-        raise InputError(
-            f"The design's bounds leave nothing: a lower bound of {lower[worst]:g} is above its "
-            f"upper bound of {upper[worst]:g}."
-        )
-    outside = np.maximum(lower - x, x - upper)
-    if not np.all(outside <= 1e-12):
-        worst = int(np.argmax(outside))
-        raise InputError(
-            f"The design starts outside its bounds: it is {x[worst]:g} where it may be "
-            f"{lower[worst]:g} to {upper[worst]:g}. Change start or bounds of the density."
-        )
+    """Refuse crossed bounds and a start outside them; collective."""
+    x, lower, upper = (a[over.own_free] for a in (over.own, over.own_lower, over.own_upper))
+    with together(over.comm):
+        if np.any(lower > upper):
+            worst = int(np.argmax(lower - upper))
+            raise InputError(
+                f"The design's bounds leave nothing: a lower bound of {lower[worst]:g} is above "
+                f"its upper bound of {upper[worst]:g}."
+            )
+        outside = np.maximum(lower - x, x - upper)
+        if not np.all(outside <= 1e-12):
+            worst = int(np.argmax(outside))
+            raise InputError(
+                f"The design starts outside its bounds: it is {x[worst]:g} where it may be "
+                f"{lower[worst]:g} to {upper[worst]:g}. Change start or bounds of the density."
+            )
 
 
 def _distinct(functionals: Iterable[Functional]) -> tuple[Functional, ...]:
@@ -267,7 +301,7 @@ def _distinct(functionals: Iterable[Functional]) -> tuple[Functional, ...]:
 
 
 class _Run:
-    """One minimisation: its evaluations, accepted points and best design."""
+    """One minimisation: its evaluations, accepted points and best design; designs are slices."""
 
     def __init__(
         self,
@@ -277,9 +311,11 @@ class _Run:
         watchers: tuple[Watcher, ...],
         label: str,
         reduced: dict[Functional, Reduced],
+        whole: bool,
     ) -> None:
         self.goal, self.over, self.constraints = goal, over, constraints
-        self.watchers, self.label = watchers, label
+        self.watchers, self.label, self.whole = watchers, label, whole
+        self.share = Share(over)
         extra = _distinct(c.functional for c in constraints)
         functionals = goal.functionals + tuple(
             f for f in extra if all(f is not g for g in goal.functionals)
@@ -293,7 +329,7 @@ class _Run:
         self.evaluator = Evaluator([reduced[functional] for functional in functionals], over)
         self.log: list[tuple[float, Array, float, float, float, int, float]] = []
         self.best: Best
-        self.iterations = 0
+        self.iterations, self.number = 0, -1
 
     def request(self, betas: tuple[float, ...]) -> Request:
         """What a method is asked whether it is made for."""
@@ -302,17 +338,25 @@ class _Run:
         return Request(self.over, self.goal, tuple(held), betas)
 
     def stage(
-        self, method: Method, beta: float, *, iterations: int, tolerance: float, move: float
+        self,
+        method: Method,
+        beta: float,
+        *,
+        iterations: int,
+        tolerance: float,
+        move: float,
+        memory: Memory | None,
     ) -> Ending:
-        """Optimise at one steepness, from the present design."""
+        """Optimise at one steepness, from the present design or where a memory ends."""
         first, self.beta = not self.log, beta
+        self.number += 1
         try:
-            self._begin()
+            self._begin(memory)
         except (EvaluationError, SolverError) as error:
             if first:
                 raise
             return Ending("evaluation failed", str(error))
-        if first:
+        if first and memory is None:
             self._check_start()
         with together(self.over.comm):
             self._accept(self.start)
@@ -323,6 +367,7 @@ class _Run:
             iterations=iterations,
             tolerance=tolerance,
             move=move,
+            memory=memory,
         )
         try:
             ending = method(stage)
@@ -330,20 +375,33 @@ class _Run:
             ending = Ending("evaluation failed", str(error))
         return self._judge(ending)
 
-    def record(self, x: Array) -> Iteration:
+    def record(self, x: Array, memory: Memory | None) -> Iteration:
         """Keep the design evaluated last as an outer iteration."""
         self.iterations += 1
-        return self._accept(x)
+        if memory is not None:
+            memory = memory.beside(
+                beta=self.beta,
+                stage=self.number,
+                iterations=self.iterations,
+                evaluations=self.evaluator.count,
+                **self.program.numbers(),
+            )
+        return self._accept(x, memory)
 
-    def _begin(self) -> None:
-        """Evaluate the start of a stage and scale the program there."""
+    def _begin(self, memory: Memory | None) -> None:
+        """Evaluate the start of a stage and scale the program there; or as a memory has it."""
         self.evaluator.forget()
-        x = self.over.vector.copy()
-        self.over.comm.Bcast(x)
+        x = self.over.own.copy() if memory is None else memory.vectors["design"]
         values = self.evaluator.at(x)
-        norms = np.linalg.norm(self.evaluator.gradients()[:, self.over.free], axis=1)
+        slopes = self.share.take(self.evaluator.gradients())
+        norms = np.sqrt(self.share.sum(np.sum(slopes**2, axis=1)))
         self.start = x
-        self.program = Program.of(self.goal, self.constraints, self.where, values, norms)
+        if memory is None:
+            self.program = Program.of(self.goal, self.constraints, self.where, values, norms)
+        else:
+            self.program = Program.from_numbers(memory.numbers)
+            self.number, self.iterations = memory.integer("stage"), memory.integer("iterations")
+            self.evaluator.count = memory.integer("evaluations")
         self.previous, self.clock, self.fresh = x, time.perf_counter(), True
 
     def _check_start(self) -> None:
@@ -351,26 +409,29 @@ class _Run:
         for constraint, j in zip(self.constraints, self.where, strict=True):
             _check_reachable(constraint, self.evaluator.reduced[j], self.over)
         for j, functional in enumerate(self.goal.functionals):
-            if not self.evaluator.gradients()[j, self.over.free].any():
+            if not self._slopes(self.evaluator.gradients()[j]):
                 self._check_dependence(functional, j)
-        self.over.update(self.start)
+        self.over.assign(self.start)
+
+    def _slopes(self, gradient: Array) -> bool:
+        """Whether a gradient (own,) is other than 0 for a free variable; collective."""
+        return self.share.max(np.abs(self.share.take(gradient))) > 0
 
     def _check_dependence(self, functional: Functional, j: int) -> None:
         """Look at one other design, since a gradient may be zero at the start alone."""
-        reduced, span = self.evaluator.reduced[j], self.over.upper - self.over.lower
-        shift = 0.1 + 0.2 * np.modf(np.arange(len(span)) * 0.6180339887)[0]
-        down = self.start - self.over.lower > 0.5 * span
-        probe = np.where(
-            self.over.free, self.start + np.where(down, -shift, shift) * span, self.start
-        )
-        value = reduced.value(probe)
-        if value == self.evaluator.values[j] and not reduced.gradient(probe)[self.over.free].any():
+        over, reduced = self.over, self.evaluator.reduced[j]
+        span = over.own_upper - over.own_lower
+        shift = 0.1 + 0.2 * np.modf(over.owned * 0.6180339887)[0]
+        shift = np.where(self.start - over.own_lower > 0.5 * span, -shift, shift)
+        over.assign(np.where(over.own_free, self.start + shift * span, self.start))
+        value = reduced.value()
+        if value == self.evaluator.values[j] and not self._slopes(reduced.slope()):
             raise InputError(
                 f"{functional.name} does not depend on the design: its value is {value:g} and its "
                 "gradient 0 everywhere. Build it from the density's .physical."
             )
 
-    def _accept(self, x: Array) -> Iteration:
+    def _accept(self, x: Array, memory: Memory | None = None) -> Iteration:
         """Keep an accepted point and tell the watchers."""
         values, now = self.evaluator.values, time.perf_counter()
         violation = self.program.violation(values)
@@ -385,13 +446,14 @@ class _Run:
                 for c, j in zip(self.constraints, self.where, strict=True)
             ),
             infeasibility=violation,
-            change=float(np.max(np.abs(x - self.previous))),
+            change=self.share.max(np.abs(x - self.previous)),
             greyness=self.over.greyness(),
             beta=self.beta,
             seconds=now - self.clock,
-            design=x.copy(),
-            gradients=self.evaluator.gradients(),
             rank=self.over.comm.rank,
+            memory=memory,
+            design=self._given(x.copy()),
+            gradients=self._given(self.evaluator.gradients()),
         )
         infeasible = violation > FEASIBLE
         key = (infeasible, violation if infeasible else self.program.merit(values))
@@ -413,6 +475,11 @@ class _Run:
             watcher(entry)
         return entry
 
+    def _given(self, own: Array) -> Array | Sliced:
+        """A slice for those outside: whole at once where the method holds whole designs anyway."""
+        slices = self.over.slices
+        return slices.gather(own) if self.whole else Sliced(slices, own)
+
     def _judge(self, ending: Ending) -> Ending:
         """Say infeasible where the best design is."""
         if self.best.violation <= FEASIBLE or ending.reason == "evaluation failed":
@@ -429,7 +496,7 @@ class _Run:
     def settle(self) -> None:
         """Leave the density at the best design."""
         self.over.sharpen(self.best.beta)
-        self.over.update(self.best.design)
+        self.over.assign(self.best.design)
 
     def result(self, ending: Ending, seconds: float) -> Result:
         """The outcome."""
@@ -438,7 +505,7 @@ class _Run:
             *self.log, strict=True
         )
         return Result(
-            design=best.design,
+            design=self._given(best.design),
             objective=self.goal.objective(best.values),
             constraints={n: float(best.values[j]) for n, j in zip(names, self.where, strict=True)},
             feasible=best.violation <= FEASIBLE,
@@ -474,15 +541,17 @@ def _check_reachable(constraint: Constraint, reduced: Reduced, over: Density) ->
     if constraint.functional.states:
         return
     ends, slopes = [], []
-    for bounds in (over.lower, over.upper):
-        x = np.where(over.free, bounds, over.vector)
+    for bounds in (over.own_lower, over.own_upper):
+        over.assign(np.where(over.own_free, bounds, over.own))
         with np.errstate(all="ignore"):
-            ends.append(float(reduced.value(x)))
+            ends.append(float(reduced.value()))
             if not np.isfinite(ends[-1]):
                 return
-            slopes.append(reduced.gradient(x)[over.free])
-    linear = np.allclose(slopes[0], slopes[1], rtol=1e-9, atol=0)
-    one_sign = np.all(slopes[0] >= 0) or np.all(slopes[0] <= 0)
+            slopes.append(reduced.slope()[over.own_free])
+    same = np.allclose(slopes[0], slopes[1], rtol=1e-9, atol=0)
+    agreed = np.array([same, np.all(slopes[0] >= 0), np.all(slopes[0] <= 0)])
+    over.comm.Allreduce(MPI.IN_PLACE, agreed, op=MPI.LAND)
+    linear, one_sign = agreed[0], agreed[1] or agreed[2]
     violations = [constraint.sense * (end - constraint.bound) for end in ends]
     if linear and one_sign and min(violations) > 1e-12:
         raise InputError(

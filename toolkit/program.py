@@ -11,6 +11,7 @@ of an infeasible start, a bound of 1e40 on the multipliers, may overshoot to an 
 Everything here is arithmetic on numbers that are the same on every rank.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol, Self
 
@@ -110,18 +111,44 @@ class Program:
             offsets[row] = -constraint.sense * constraint.bound / scale
         return cls(weights, offsets, slack, hard)
 
+    @classmethod
+    def from_numbers(cls, numbers: Mapping[str, Array]) -> Self:
+        """The program that `numbers` gave."""
+        weights, offsets, column = (numbers[name] for name in ("weights", "offsets", "column"))
+        return cls(weights, offsets, column, int(numbers["hard"]))
+
+    def numbers(self) -> dict[str, object]:
+        """What it consists of, by name."""
+        return {
+            "weights": self.weights,
+            "offsets": self.offsets,
+            "column": self.slack,
+            "hard": self.hard,
+        }
+
     def rows(self, values: Array) -> Array:
         """All rows at t = 0."""
         return self.weights @ values + self.offsets
 
     def tightest(self, values: Array) -> float:
         """The smallest slack t that the goal's rows allow."""
-        held = self.slack < 0
-        return float(np.max(self.rows(values)[held] / -self.slack[held])) if held.any() else 0.0
+        return self._tightest(self.rows(values))
 
     def merit(self, values: Array) -> float:
         """The minimised row at the smallest slack."""
-        return float(self.rows(values)[0] + self.slack[0] * self.tightest(values))
+        return self.merit_of(self.rows(values))
+
+    def merit_of(self, rows: Array) -> float:
+        """The same for rows (1 + m,) at t = 0."""
+        return float(rows[0] + self.slack[0] * self._tightest(rows))
+
+    def _tightest(self, rows: Array) -> float:
+        held = self.slack < 0
+        return float(np.max(rows[held] / -self.slack[held])) if held.any() else 0.0
+
+    def affine(self, functionals: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Which rows (1 + m,) mention only functionals (k,) that are affine in the design."""
+        return ~np.any((self.weights != 0) & ~functionals, axis=1)
 
     def violation(self, values: Array) -> float:
         """The largest normalised violation of a constraint, 0 where all hold."""

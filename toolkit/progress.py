@@ -7,12 +7,10 @@ collective calls; this one only prints.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-import numpy.typing as npt
+from toolkit.memory import Memory
+from toolkit.slices import Whole
 
 __all__ = ["Bounded", "Iteration", "progress"]
-
-Array = npt.NDArray[np.float64]
 
 
 class Bounded(NamedTuple):
@@ -27,7 +25,7 @@ class Bounded(NamedTuple):
         return f"{self.name} {self.value:#.4g} {self.relation} {self.bound:.4g}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Iteration:
     """An accepted point of an optimisation.
 
@@ -43,9 +41,12 @@ class Iteration:
         greyness: 4 ∫ρ(1−ρ)/|Ω| of the physical density.
         beta: steepness of the projection.
         seconds: wall time of this iteration.
-        design: (size,) design vector in mesh-file order.
-        gradients: (functionals, size) gradients of the objectives, then of the constraints.
         rank: the rank this record is on.
+        memory: what the optimizer needs to go on from here, of "mma-distributed"; else None.
+        design: (size,) design vector in mesh-file order; where the optimizer works on slices it is
+            gathered when first asked for, on every rank: then that is collective.
+        gradients: (functionals, size) gradients of the objectives, then of the constraints;
+            likewise.
     """
 
     label: str
@@ -59,9 +60,10 @@ class Iteration:
     greyness: float
     beta: float
     seconds: float
-    design: Array
-    gradients: Array
     rank: int
+    memory: Memory | None
+    design: Whole = Whole()  # noqa: RUF009
+    gradients: Whole = Whole()  # noqa: RUF009
 
 
 def progress(iteration: Iteration) -> None:

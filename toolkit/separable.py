@@ -2,7 +2,7 @@
 
     min over x, y, z   f₀(x) + a₀ z + Σ (cᵢ yᵢ + dᵢ yᵢ²/2)
     subject to         fᵢ(x) − aᵢ z − yᵢ ≤ 0,    α ≤ x ≤ β,    y, z ≥ 0
-    where              fᵢ(x) = rᵢ + Σⱼ (pᵢⱼ/(Uⱼ − xⱼ) + qᵢⱼ/(xⱼ − Lⱼ))
+    where              fᵢ(x) = rᵢ + Σⱼ (pᵢⱼ/(Uⱼ − xⱼ) + qᵢⱼ/(xⱼ − Lⱼ) + sᵢⱼ xⱼ)
 
 K. Svanberg, SIAM J. Optim. 12, 555–573, 2002, doi:10.1137/S1052623499362822, with the primal–dual
 interior point method of his notes "MMA and GCMMA" (2007): Newton's steps on the relaxed conditions
@@ -70,7 +70,7 @@ class Separable:
         share: who holds which variable.
         L: (local,) lower asymptotes; `U` the upper ones.
         α: (local,) lower bounds of the step; `β` the upper ones.
-        p: (1 + m, local) coefficients of 1/(U − x); `q` of 1/(x − L).
+        p: (1 + m, local) coefficients of 1/(U − x); `q` of 1/(x − L), `s` of x.
         r: (1 + m,) constants.
     """
 
@@ -81,6 +81,7 @@ class Separable:
     β: Array
     p: Array
     q: Array
+    s: Array
     r: Array
 
     @classmethod
@@ -93,26 +94,35 @@ class Separable:
         rows: Array,
         slopes: Array,
         raa: Array,
+        affine: npt.NDArray[np.bool_] | None = None,
     ) -> Self:
         """Approximate rows (1 + m,) with slopes (1 + m, local) about x (local,); collective.
 
-        raa (1 + m,) are the dampings: the larger, the more convex.
+        raa (1 + m,) are the dampings: the larger, the more convex. Rows that are affine (1 + m,)
+        are taken as they are.
         """
         L, U = asymptotes
-        rest = 1e-3 * np.abs(slopes) + raa[:, None] / share.span
+        straight = np.zeros((len(rows), 1)) if affine is None else affine[:, None] * 1.0
+        s, slopes = straight * slopes, (1 - straight) * slopes
+        rest = 1e-3 * np.abs(slopes) + (1 - straight) * raa[:, None] / share.span
         p = (np.maximum(slopes, 0) + rest) * (U - x) ** 2
         q = (np.maximum(-slopes, 0) + rest) * (x - L) ** 2
-        r = rows - share.sum(p @ (1 / (U - x)) + q @ (1 / (x - L)))
-        return cls(share, L, U, *box, p, q, r)
+        r = rows - share.sum(p @ (1 / (U - x)) + q @ (1 / (x - L)) + s @ x)
+        return cls(share, L, U, *box, p, q, s, r)
 
     def values(self, x: Array) -> Array:
         """The approximations (1 + m,) at x (local,); collective."""
-        return self.r + self.share.sum(self.p @ (1 / (self.U - x)) + self.q @ (1 / (x - self.L)))
+        up, down = 1 / (self.U - x), 1 / (x - self.L)
+        return self.r + self.share.sum(self.p @ up + self.q @ down + self.s @ x)
 
     def curvature(self, x: Array, about: Array) -> float:
         """What a unit of damping adds at x to the approximations about another x; collective."""
         bend = (self.U - self.L) * (x - about) ** 2 / ((self.U - x) * (x - self.L))
         return float(self.share.sum(np.array([np.sum(bend / self.share.span)]))[0])
+
+    def _sums(self, x: Array, up: Array, down: Array) -> Array:
+        """This rank's part of rows 1 … m without their constants."""
+        return self.p[1:] @ up + self.q[1:] @ down + self.s[1:] @ x
 
     def solve(self, elastic: Elastic, accuracy: float = ACCURACY) -> Solution:
         """Minimise; collective."""
@@ -132,23 +142,24 @@ class Separable:
         ξ, η = np.maximum(1, 1 / (x - self.α)), np.maximum(1, 1 / (self.β - x))
         return _Point(x, ξ, η, m, m, np.maximum(1, elastic.c / 2), m, one, one)
 
-    def _slope(self, x: Array, λ: Array) -> tuple[Array, Array]:
-        """Coefficients p, q of the Lagrangian, (local,)."""
-        return self.p[0] + λ @ self.p[1:], self.q[0] + λ @ self.q[1:]
+    def _slope(self, λ: Array) -> tuple[Array, Array, Array]:
+        """Coefficients p, q, s of the Lagrangian, (local,)."""
+        p, q, s = (c[0] + λ @ c[1:] for c in (self.p, self.q, self.s))
+        return p, q, s
 
     def _residual(self, u: _Point, elastic: Elastic, ε: float) -> tuple[float, float]:
         """Norm and largest entry of the relaxed conditions of optimality; collective."""
         a0, a, c, d = elastic
         up, down = 1 / (self.U - u.x), 1 / (u.x - self.L)
-        p, q = self._slope(u.x, u.λ)
+        p, q, s = self._slope(u.λ)
         local = np.concatenate(
             [
-                p * up**2 - q * down**2 - u.ξ + u.η,
+                p * up**2 - q * down**2 + s - u.ξ + u.η,
                 u.ξ * (u.x - self.α) - ε,
                 u.η * (self.β - u.x) - ε,
             ]
         )
-        sums = self.share.sum(self.p[1:] @ up + self.q[1:] @ down, np.array([local @ local]))
+        sums = self.share.sum(self._sums(u.x, up, down), np.array([local @ local]))
         same = np.concatenate(
             [
                 c + d * u.y - u.μ - u.λ,
@@ -184,11 +195,11 @@ class Separable:
         m = len(a)
         up, down = 1 / (self.U - u.x), 1 / (u.x - self.L)
         under, over = u.x - self.α, self.β - u.x
-        p, q = self._slope(u.x, u.λ)
-        G = self.p[1:] * up**2 - self.q[1:] * down**2
-        g = p * up**2 - q * down**2 - ε / under + ε / over
+        p, q, s = self._slope(u.λ)
+        G = self.p[1:] * up**2 - self.q[1:] * down**2 + self.s[1:]
+        g = p * up**2 - q * down**2 + s - ε / under + ε / over
         D = 2 * (p * up**3 + q * down**3) + u.ξ / under + u.η / over
-        sums = self.share.sum((G / D) @ G.T, G @ (g / D), self.p[1:] @ up + self.q[1:] @ down)
+        sums = self.share.sum((G / D) @ G.T, G @ (g / D), self._sums(u.x, up, down))
         schur, pushed, values = np.split(sums, [m * m, m * m + m])
         dy, Dy = c + d * u.y - u.λ - ε / u.y, d + u.μ / u.y
         matrix = np.zeros((m + 1, m + 1))

@@ -22,24 +22,19 @@ class Share:
 
     def __init__(self, over: Density) -> None:
         """Take the free ones of the design's owned variables; collective."""
-        self.comm = over.comm
-        self._mine = over.owned[over.free[over.owned]]
-        self._counts = self.comm.allgather(len(self._mine))
-        self._order = np.concatenate(self.comm.allgather(self._mine))
-        self.size = len(self._order)
-        self.lower, self.upper = self.take(over.lower), self.take(over.upper)
+        self.comm, self._free = over.comm, over.own_free
+        self.size = int(self.comm.allreduce(int(np.count_nonzero(self._free))))
+        self.lower, self.upper = self.take(over.own_lower), self.take(over.own_upper)
         self.span = np.maximum(self.upper - self.lower, 1e-5)
 
-    def take(self, whole: Array) -> Array:
-        """The local part of a vector (size,) or of rows (k, size)."""
-        return whole[..., self._mine]
+    def take(self, own: Array) -> Array:
+        """The free part of a slice (own,) or of rows (k, own)."""
+        return own[..., self._free]
 
-    def put(self, local: Array, whole: Array) -> Array:
-        """A copy of a design (size,) with all ranks' local parts in place; collective."""
-        every = np.empty(self.size)
-        self.comm.Allgatherv(np.ascontiguousarray(local), [every, self._counts])
-        result = whole.copy()
-        result[self._order] = every
+    def put(self, local: Array, own: Array) -> Array:
+        """A copy of a slice (own,) with the free part in place."""
+        result = own.copy()
+        result[self._free] = local
         return result
 
     def sum(self, *parts: Array) -> Array:

@@ -15,8 +15,10 @@ from toolkit.density import Density
 from toolkit.errors import together
 from toolkit.evaluator import Evaluator
 from toolkit.functional import Constraint
+from toolkit.memory import Memory
 from toolkit.program import FEASIBLE, Goal, Program
 from toolkit.progress import Iteration
+from toolkit.share import Share
 
 __all__ = ["Best", "Ending", "Ledger", "Method", "Request", "Stage"]
 
@@ -66,12 +68,20 @@ class Ledger(Protocol):
     def best(self) -> "Best":
         """The best design of the stage so far."""
 
-    def record(self, x: Array) -> Iteration:
+    def record(self, x: Array, memory: Memory | None) -> Iteration:
         """Keep the design evaluated last as an outer iteration; collective."""
 
 
 class Method(Protocol):
     """An optimizer: runs a stage from its start to its end."""
+
+    @property
+    def whole(self) -> bool:
+        """Whether its ranks hold whole designs; the records of its points are then whole too."""
+
+    @property
+    def remembers(self) -> bool:
+        """Whether it can go on from a memory, and hands one over with each point."""
 
     def check(self, request: Request) -> None:
         """Refuse what it is not made for; collective.
@@ -96,11 +106,12 @@ class Stage:
         over: the design.
         program: the rows that are minimised and held.
         evaluator: values and gradients.
-        lower: lower bounds of the free variables; `upper` likewise.
+        share: the free variables of this rank.
         move: the largest step of a variable that a method with move limits takes, of its range.
         ledger: who keeps the accepted points.
-        x: (size,) the last accepted design, in mesh-file order.
+        x: (own,) this rank's slice of the last accepted design.
         rejected: trial points since then.
+        memory: where a run that was interrupted goes on, else None.
     """
 
     def __init__(
@@ -112,15 +123,19 @@ class Stage:
         iterations: int,
         tolerance: float,
         move: float,
+        memory: Memory | None = None,
     ) -> None:
         """Begin at the best design of the ledger, which is told every accepted one after it."""
         self.evaluator, self.program, self.over = evaluator, program, evaluator.over
-        self.comm, self.free = self.over.comm, self.over.free
-        self.lower, self.upper = self.over.lower[self.free], self.over.upper[self.free]
+        self.comm, self.share = self.over.comm, Share(self.over)
         self.limit, self.tolerance, self.move = iterations, tolerance, move
-        self.ledger = ledger
+        self.ledger, self.memory = ledger, memory
         self._steps = 0
         self.restart()
+        if memory is not None:
+            self._steps = memory.integer("steps")
+            self._merits = memory.numbers["merits"].tolist()
+            self._moves = memory.numbers["moves"].tolist()
 
     def restart(self) -> Array:
         """Go back to the best design and forget the way to it; its values (k,)."""
@@ -129,18 +144,24 @@ class Stage:
         self._merits, self._moves = [self.program.merit(values)], list[float]()
         return values
 
-    def accept(self, x: Array) -> Ending | None:
-        """Count the design evaluated last as an outer iteration, and say whether it is the last."""
-        if np.array_equal(x, self.x):
+    def accept(self, x: Array, memory: Memory | None = None) -> Ending | None:
+        """Count the design evaluated last as an outer iteration, and say whether it is the last.
+
+        The memory is what the method needs to go on from there.
+        """
+        share = self.share
+        move = share.max(np.abs(share.take(x - self.x)) / share.span)
+        if not move > 0:
             return None
-        span = self.upper - self.lower
-        moves = np.abs(x - self.x)[self.free] / np.where(span > 0, span, 1.0)
         self.x, self.rejected = x.copy(), 0
         self._steps += 1
-        with together(self.comm):
-            entry = self.ledger.record(x)
-        self._moves.append(float(np.max(moves)))
+        self._moves.append(move)
         self._merits.append(self.program.merit(self.evaluator.values))
+        if memory is not None:
+            merits, moves = self._merits[-CALM - 1 :], self._moves[-CALM:]
+            memory = memory.beside(steps=self._steps, merits=merits, moves=moves)
+        with together(self.comm):
+            entry = self.ledger.record(x, memory)
         if self._calm():
             return Ending(
                 "converged", f"The last {CALM} iterations changed less than the tolerance."
@@ -157,10 +178,18 @@ class Stage:
         return None
 
     def _calm(self) -> bool:
-        """Whether the last iterations changed neither the objective nor the design."""
+        """Whether the last iterations changed next to nothing, and the others promise no more.
+
+        Gains that grow from one iteration to the next, as they do while a design leaves a saddle,
+        are not an end: those of the iterations left, at the rate seen, count too.
+        """
         if len(self._moves) < CALM:
             return False
         gains = np.abs(np.diff(self._merits))[-CALM:]
         flat = gains <= self.tolerance * np.abs(self._merits[-CALM:])
         still = np.array(self._moves[-CALM:]) <= self.tolerance
-        return bool(np.all(flat | still))
+        if np.all(still) or not np.all(flat | still):
+            return bool(np.all(still))
+        rate = min(gains[-1] / gains[0], 1.0) ** (1 / (CALM - 1)) if gains[0] > 0 else 1.0
+        promised = gains[-1] * np.sum(rate ** np.arange(1, self.limit - self._steps + 1))
+        return bool(promised <= CALM * self.tolerance * abs(self._merits[-1]))

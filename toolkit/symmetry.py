@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from dolfinx import mesh
+from dolfinx import common, la, mesh
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
@@ -17,9 +17,58 @@ from scipy.spatial import cKDTree
 from toolkit.domain import Domain
 from toolkit.errors import InputError, together
 
-__all__ = ["Symmetry", "orbits"]
+__all__ = ["Orbits", "Symmetry", "orbits"]
 
 Symmetry = Literal["orthotropic", "cubic"]
+
+
+class Orbits:
+    """Between variables, one an orbit, and the cells of the orbits, slice by slice.
+
+    A variable is on the rank that owns the orbit's first cell in mesh-file order. The numbers of
+    all cells' orbits are on every rank while this is made, and not after.
+
+    Attributes:
+        owned: (own,) numbers of this rank's variables.
+        cells: (own,) number of cells of each.
+    """
+
+    def __init__(self, domain: Domain, symmetry: Symmetry) -> None:
+        """Find the orbits and who needs whose variables; collective.
+
+        Raises:
+            InputError: The mesh lacks the symmetry.
+        """
+        comm, numbers = domain.comm, orbits(domain, symmetry)
+        first = np.unique(numbers, return_index=True)[1]
+        self.owned = np.flatnonzero(np.isin(first, domain.cells)).astype(np.int64)
+        division = comm.allgather(self.owned)
+        order = np.concatenate(division)
+        place, owner = np.empty(len(first), dtype=np.int64), np.empty(len(first), dtype=np.int32)
+        place[order] = np.arange(len(order))
+        owner[order] = np.repeat(np.arange(comm.size), [len(part) for part in division])
+        here = numbers[domain.cells]
+        others = np.unique(here[owner[here] != comm.rank])
+        index = common.IndexMap(comm, len(self.owned), place[others], owner[others], 0)
+        self._vector = la.vector(index, 1)
+        at = np.full(len(first), -1, dtype=np.int64)
+        at[self.owned] = np.arange(len(self.owned))
+        at[others] = len(self.owned) + np.arange(len(others))
+        self._at = at[here]
+        self.cells = self.sums(np.ones(len(here)))
+
+    def spread(self, own: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Each owned cell's variable, (owned cells,), from the variables (own,); collective."""
+        self._vector.array[: len(own)] = own
+        self._vector.scatter_forward()
+        return self._vector.array[self._at]
+
+    def sums(self, cells: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The transpose: sums (own,) over the cells of each variable; collective."""
+        values = self._vector.array
+        values[:] = np.bincount(self._at, cells, len(values))
+        self._vector.scatter_reverse(la.InsertMode.add)
+        return values[: len(self.owned)].copy()
 
 
 def orbits(domain: Domain, symmetry: Symmetry) -> npt.NDArray[np.int64]:

@@ -5,8 +5,10 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
+from mpi4py import MPI
 
 from toolkit.errors import InputError
+from toolkit.evaluator import probe
 from toolkit.program import Single
 from toolkit.share import Share
 from toolkit.stage import Request, Stage
@@ -14,8 +16,6 @@ from toolkit.stage import Request, Stage
 __all__ = ["Volume"]
 
 Array = npt.NDArray[np.float64]
-
-PROBES = (0.1, 0.4, 0.8)  # designs at which slopes are compared, unlike under x ↦ 1 − x
 
 
 @dataclass(frozen=True)
@@ -52,17 +52,14 @@ class Volume:
         constraint, reduced = request.constraints[0]
         if constraint.sense < 0 or constraint.functional.states:
             raise InputError(f"{form}, such as volume <= 0.5: {constraint.name} is not. {way_out}")
-        over, start, beta = request.over, request.over.vector.copy(), request.over.beta
+        over, beta = request.over, request.over.beta
         try:
             over.sharpen(max(request.betas))
-            probes = [over.lower + share * (over.upper - over.lower) for share in PROBES]
-            slopes = np.array(
-                [reduced.gradient(np.where(over.free, x, start))[over.free] for x in probes]
-            )
+            slopes = probe(reduced, over)
         finally:
             over.sharpen(beta)
-            over.update(start)
-        if not (np.all(slopes > 0) and np.allclose(slopes, slopes[0], rtol=1e-6, atol=0)):
+        fits = np.all(slopes > 0) and np.allclose(slopes, slopes[0], rtol=1e-6, atol=0)
+        if not over.comm.allreduce(bool(fits), op=MPI.LAND):
             raise InputError(
                 f"{form}: {constraint.name} does not grow by a fixed amount with every variable, "
                 f"as a volume does without projection. {way_out}"
