@@ -14,9 +14,15 @@ class FakeDensity:
     """A design vector with bounds; filter, projection and mesh are absent."""
 
     def __init__(
-        self, start: Any, lower: Any = 0.0, upper: Any = 1.0, *, passive: Any = ()
+        self,
+        start: Any,
+        lower: Any = 0.0,
+        upper: Any = 1.0,
+        *,
+        passive: Any = (),
+        comm: MPI.Comm = MPI.COMM_WORLD,
     ) -> None:
-        self.comm = MPI.COMM_WORLD
+        self.comm = comm
         self.start = np.array(start, dtype=float)
         self.size = len(self.start)
         self.lower = np.broadcast_to(np.asarray(lower, dtype=float), (self.size,)).copy()
@@ -26,7 +32,9 @@ class FakeDensity:
         self.owned = np.arange(self.comm.rank, self.size, self.comm.size)
         self.beta = 1.0
         self._x = self.start.copy()
-        self.domain = SimpleNamespace(comm=self.comm, num_cells=self.size)
+        self.domain = SimpleNamespace(
+            comm=comm, num_cells=self.size, fingerprint="fake", source="fake"
+        )
 
     @property
     def vector(self) -> np.ndarray:
@@ -46,6 +54,8 @@ class FakeDensity:
 
 class FakeFunctional(Functional):
     """A functional given by numpy functions of the design vector and of the steepness."""
+
+    wide = False
 
     def __init__(
         self,

@@ -37,7 +37,7 @@ def model_of(share, state, whole):
 def trajectory(state=None, steps=STEPS, accuracy=1e-7):
     """Designs of plain MMA, and what it remembers at the end."""
     design = FakeDensity(0.5 * (LOWER + UPPER), LOWER, UPPER)
-    share, found = Share(design), []
+    share, found = Share(design, design.comm), []
     state = state or Asymptotes.about(share.take(design.start), share.span)
     for _ in range(steps):
         x = model_of(share, state, share.put(state.last, design.start)).solve(ELASTIC, accuracy).x
@@ -135,7 +135,7 @@ def test_a_saved_state_goes_on_as_if_nothing_had_been():
 def test_a_rank_may_hold_nothing():
     """Fewer variables than ranks."""
     design = FakeDensity([0.9], 0.1, 1)
-    share = Share(design)
+    share = Share(design, design.comm)
     assert share.size == 1 and share.comm.allreduce(len(share.lower)) == 1
     state = Asymptotes.about(share.take(design.start), share.span)
     box = state.box(share.lower, share.upper, share.span, 1.0)

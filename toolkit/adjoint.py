@@ -21,6 +21,7 @@ from toolkit.errors import EvaluationError, InputError
 from toolkit.functional import Functional, compiled
 from toolkit.solver import Fingerprint
 from toolkit.state import State
+from toolkit.total import Total
 
 __all__ = ["Reduced", "TaylorTest", "taylor_table", "taylor_test"]
 
@@ -54,10 +55,14 @@ class Reduced:
         mesh = over.domain.mesh
         self._weights = [fem.Constant(mesh, 1.0) for _ in functional.integrals]
         self._groups: dict[Energies, dict[int, tuple[int, int]]] = {}
+        self._totals: dict[int, tuple[Total, Reduced]] = {}
         lagrangian = ufl.Form([])
         for k, integral in enumerate(functional.integrals):
             if isinstance(integral, Energy):
                 self._groups.setdefault(integral.group, {})[k] = integral.pair
+            elif isinstance(integral, Total):
+                integral.groups.check_domain(over.domain)
+                self._totals[k] = integral, Reduced(integral.own, over=over)
             else:
                 lagrangian = lagrangian + self._weights[k] * integral.form
         for group in self._groups:
@@ -92,7 +97,8 @@ class Reduced:
         Raises:
             SolverError: A state was not solved.
         """
-        self.over.update(x)
+        with self.functional.together():
+            self.over.update(x)
         return float(self.functional)
 
     def gradient(self, x: Vector) -> Vector:
@@ -104,10 +110,25 @@ class Reduced:
             SolverError: A state or an adjoint was not solved.
             EvaluationError: The gradient has entries that are not numbers.
         """
-        self.over.update(x)
-        for state in self.functional.states:
-            state.solve()
+        with self.functional.together():
+            self.over.update(x)
+            for state in self.functional.states:
+                state.solve()
         slopes = self.functional.partials()
+        with self.functional.together():
+            gradient = self._in_group(slopes)
+        for k, (total, reduced) in self._totals.items():
+            with self.functional.together():
+                before = reduced.adjoint_solves
+                own = reduced.gradient(x)
+                self.adjoint_solves += reduced.adjoint_solves - before
+            gradient += slopes[k] * total.groups.add(own)
+        return gradient
+
+    def _in_group(self, slopes: Vector) -> Vector:
+        """∇J by what the mesh's ranks hold, for the partials by the integrals; collective."""
+        if len(self._totals) == len(slopes):
+            return np.zeros(self.over.size)
         for weight, slope in zip(self._weights, slopes, strict=True):
             weight.value = slope
         for group, pairs in self._groups.items():

@@ -30,7 +30,7 @@ class Criteria:
 
     def __call__(self, stage: Stage) -> Ending:
         """Accept each update until one ends the stage."""
-        share = Share(stage.over)
+        share = Share(stage.over, stage.comm)
         volume = Volume.of(stage, share)
         ending = None
         while ending is None:

@@ -47,7 +47,7 @@ class _Search:
     """One stage of the method; vectors are local."""
 
     def __init__(self, stage: Stage) -> None:
-        self.stage, self.share = stage, Share(stage.over)
+        self.stage, self.share = stage, Share(stage.over, stage.comm)
         self.volume = Volume.of(stage, self.share)
         inside = (self.share.take(stage.x) - self.share.lower) / self.share.span
         edge = 1 / (1 + np.exp(LATENT))

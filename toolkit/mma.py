@@ -49,7 +49,7 @@ class _Search:
     """One stage of the method."""
 
     def __init__(self, stage: Stage) -> None:
-        self.stage, self.program, self.share = stage, stage.program, Share(stage.over)
+        self.stage, self.program, self.share = stage, stage.program, Share(stage.over, stage.comm)
         self.unit = max(1.0, self.share.size / VARIABLES)
         self.low, self.elastic = _slacks(self.program, stage.evaluator.values, self.unit)
         self.width = WIDTH / (1 + stage.over.beta)

@@ -120,6 +120,7 @@ def minimize(
     move: float = 0.2,
     checkpoint: Recorder | None = None,
     watch: Iterable[Watcher] = (progress,),
+    label: str = "",
 ) -> Result:
     """Minimise a functional over a density, from its present design; collective.
 
@@ -140,6 +141,7 @@ def minimize(
             "mma-distributed" and "oc".
         checkpoint: told every accepted point.
         watch: called with every accepted point, on every rank.
+        label: begins its printed lines, to tell runs apart that print side by side.
 
     Raises:
         InputError: bounds that no design meets, a start outside them, an unknown optimizer, an
@@ -160,6 +162,7 @@ def minimize(
         move=move,
         checkpoint=checkpoint,
         watch=watch,
+        label=label,
     )
 
 
@@ -314,7 +317,7 @@ class _Run:
             return Ending("evaluation failed", str(error))
         if first:
             self._check_start()
-        with together(self.over.comm):
+        with together(self.evaluator.comm):
             self._accept(self.start)
         stage = Stage(
             self.evaluator,
@@ -339,7 +342,7 @@ class _Run:
         """Evaluate the start of a stage and scale the program there."""
         self.evaluator.forget()
         x = self.over.vector.copy()
-        self.over.comm.Bcast(x)
+        self.evaluator.comm.Bcast(x)
         values = self.evaluator.at(x)
         norms = np.linalg.norm(self.evaluator.gradients()[:, self.over.free], axis=1)
         self.start = x
@@ -391,7 +394,7 @@ class _Run:
             seconds=now - self.clock,
             design=x.copy(),
             gradients=self.evaluator.gradients(),
-            rank=self.over.comm.rank,
+            rank=self.evaluator.comm.rank,
         )
         infeasible = violation > FEASIBLE
         key = (infeasible, violation if infeasible else self.program.merit(values))

@@ -1,4 +1,4 @@
-"""progress: one plain line for each outer iteration, printed by rank 0.
+"""progress: one plain line for each outer iteration, printed by rank 0 (of each group).
 
 `minimize` and `pareto` call every watcher with an `Iteration` on every rank, so a watcher may use
 collective calls; this one only prints.
@@ -32,7 +32,7 @@ class Iteration:
     """An accepted point of an optimisation.
 
     Attributes:
-        label: which point of a front this is ("point 3/9"), empty for a single minimisation.
+        label: which point of a front this is ("point 3/9"), or what `minimize` was told.
         index: outer iterations so far; 0 is the start.
         evaluations: designs evaluated so far, rejected trial points included.
         name: name of the objective.
@@ -45,7 +45,7 @@ class Iteration:
         seconds: wall time of this iteration.
         design: (size,) design vector in mesh-file order.
         gradients: (functionals, size) gradients of the objectives, then of the constraints.
-        rank: the rank this record is on.
+        rank: the rank this record is on, among those that optimise together.
     """
 
     label: str

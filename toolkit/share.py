@@ -20,10 +20,18 @@ class Share:
         span: (local,) width of the box, positive.
     """
 
-    def __init__(self, over: Density) -> None:
-        """Take the free ones of the design's owned variables; collective."""
-        self.comm = over.comm
-        self._mine = over.owned[over.free[over.owned]]
+    def __init__(self, over: Density, comm: MPI.Comm) -> None:
+        """Take the free ones of the design's owned variables; collective.
+
+        Args:
+            over: the design.
+            comm: its ranks, or those of all groups that hold the same one, which then share it.
+        """
+        self.comm = comm
+        heads = np.cumsum(comm.allgather(over.comm.rank == 0))
+        group, number = heads[comm.rank] - 1, heads[-1]
+        owned = over.owned[over.owned % number == group]
+        self._mine = owned[over.free[owned]]
         self._counts = self.comm.allgather(len(self._mine))
         self._order = np.concatenate(self.comm.allgather(self._mine))
         self.size = len(self._order)

@@ -115,7 +115,7 @@ class Stage:
     ) -> None:
         """Begin at the best design of the ledger, which is told every accepted one after it."""
         self.evaluator, self.program, self.over = evaluator, program, evaluator.over
-        self.comm, self.free = self.over.comm, self.over.free
+        self.comm, self.free = evaluator.comm, self.over.free
         self.lower, self.upper = self.over.lower[self.free], self.over.upper[self.free]
         self.limit, self.tolerance, self.move = iterations, tolerance, move
         self.ledger = ledger
