@@ -284,11 +284,12 @@ def test_a_front_by_several_points_at_a_time_is_as_good(number, method, monkeypa
     assert len(front.points) == 9 and not any(point.dominated for point in front.points)
     np.testing.assert_allclose(np.sqrt(front.values.clip(0)).sum(axis=1), np.sqrt(2), rtol=5e-3)
     assert front.hypervolume == pytest.approx(single.hypervolume, rel=0.02)
-    if number == 1:
-        np.testing.assert_array_equal(front.values, single.values)
+    if number == 2:  # one gap, two gaps, two of three …: those that are widest one by one
+        order, other = (np.argsort(found.values[:, 0]) for found in (front, single))
+        np.testing.assert_allclose(front.values[order], single.values[other], atol=2e-3)
     line = front.values[np.argsort(front.values[:, 0])]
-    wide = 0.25 if method == "epsilon" and number < 3 else 0.35
-    assert np.abs(np.diff(line, axis=0)).max() <= wide * np.ptp(line, axis=0).max()
+    wide = 0.25 if method == "epsilon" and number < 4 else 0.32
+    assert np.abs(np.diff(line, axis=0)).max() <= (wide + 1e-3) * np.ptp(line, axis=0).max()
 
 
 @parallel

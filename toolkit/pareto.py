@@ -18,8 +18,8 @@ The hypervolume is that between the non-dominated points and a stated reference 
 is the non-dominated point that lies furthest from the chord between the ends (Das, Struct. Optim.
 18, 107–115, 1999, doi:10.1007/BF01195985); with three objectives, the one nearest to the ideal.
 Every rank computes the same front. With k groups of ranks k points are computed at a time: the
-ends, then one in each of the k widest gaps, a gap that stays wider than the others in parts being
-divided more than once. The designs found depend on k, not on the number of ranks.
+ends, then one in each of the k widest gaps, as far as there are that many. The designs found depend
+on k, not on the number of ranks.
 """
 
 import time
@@ -498,14 +498,14 @@ class _Search:
         label = f"towards ({', '.join(f'{value:.2f}' for value in target)})"
         return self._towards(target, weights / weights.sum(), self.ideal, self.spans, label)
 
-    def between(self, gap: "_Gap") -> _Aim:
-        """Minimise the Tchebycheff norm of the box that two neighbours span, along a ray."""
-        left, right = gap.left, gap.right
+    def between(self, left: Array, right: Array) -> _Aim:
+        """Minimise the Tchebycheff norm of the box that two neighbours (k,) span."""
         corner, box = np.minimum(left, right), np.maximum(np.abs(left - right), 1e-3)
-        weights = np.array([1 - gap.part, gap.part])
+        weights = np.full(len(box), 1 / len(box))
         ideal, spans = self.ideal + corner * self.spans, box * self.spans
-        shown = ", ".join(f"{value:.4g}" for value in self.ideal + gap.target * self.spans)
-        return self._towards(gap.target, weights, ideal, spans, f"near ({shown})")
+        middle = (left + right) / 2
+        shown = ", ".join(f"{value:.4g}" for value in self.ideal + middle * self.spans)
+        return self._towards(middle, weights, ideal, spans, f"near ({shown})")
 
     def _towards(
         self, target: Array, weights: Array, ideal: Array, spans: Array, label: str
@@ -536,23 +536,14 @@ class _Search:
         order = np.lexsort([distance, np.maximum(excess - 1e-6, 0), ~feasible])
         return self.results[order[0]].design
 
-    def gaps(self, count: int) -> list["_Gap"]:
-        """Where the next points go, each into the gap whose parts are the widest by then.
-
-        A gap is as wide as its neighbours are apart in the objective that shows it more.
-        """
+    def widest_gaps(self, count: int) -> list[tuple[Array, Array, int]]:
+        """The neighbours (k,), normalised, that are furthest apart in one objective, and which."""
         line = self.normal()[self.front_order()]
         if len(line) < 2:
             return []
-        widths = np.abs(np.diff(line, axis=0))
-        parts = np.ones(len(widths), dtype=int)
-        for _ in range(count):
-            parts[np.argmax(widths.max(axis=1) / parts)] += 1
-        return [
-            _Gap(line[i], line[i + 1], int(np.argmax(widths[i])), j / parts[i])
-            for i in range(len(widths))
-            for j in range(1, parts[i])
-        ]
+        gaps = np.abs(np.diff(line, axis=0))
+        widest = np.argsort(-gaps.max(axis=1), stable=True)[:count]
+        return [(line[i], line[i + 1], int(np.argmax(gaps[i]))) for i in widest]
 
     def front(self, began: float) -> Front:
         """The front, with the density left at its knee."""
@@ -584,27 +575,6 @@ class _Search:
         )
 
 
-class _Gap(NamedTuple):
-    """A place between two neighbours of a front of two objectives, normalised.
-
-    Attributes:
-        left: (2,) the neighbour that is better in the first objective.
-        right: (2,) the other.
-        axis: the objective that shows the gap more.
-        part: how far the place is from the left one, of the way.
-    """
-
-    left: Array
-    right: Array
-    axis: int
-    part: float
-
-    @property
-    def target(self) -> Array:
-        """(2,) the place."""
-        return (1 - self.part) * self.left + self.part * self.right
-
-
 def _lost(value: float, start: float) -> bool:
     """Whether an objective has grown by orders of magnitude, or is not a number."""
     if start == 0:
@@ -621,13 +591,13 @@ def _fill(search: _Search, method: str) -> None:
             search.find([aim(target) for target in targets])
         return
     while left := search.total - len(search.results):
-        gaps = search.gaps(min(search.beside, left))
+        gaps = search.widest_gaps(min(search.beside, left))
         if not gaps:
             return
         search.find(
-            [search.epsilon(gap.target, gap.axis) for gap in gaps]
+            [search.epsilon((a + b) / 2, axis) for a, b, axis in gaps]
             if method == "epsilon"
-            else [search.between(gap) for gap in gaps]
+            else [search.between(a, b) for a, b, _ in gaps]
         )
 
 
