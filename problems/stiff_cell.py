@@ -12,7 +12,8 @@ the result. No cell is stiffer than Hashin and Shtrikman's bound of K, nor than 
 E(n), the share of solid.
 
 Run:  mpirun -n 2 python problems/stiff_cell.py --objective shear
-      (--objective bulk | shear | young, --direction 1 1, --volume 0.5, --three for 3D)
+      (--objective bulk | shear | young, --direction 1 1, --volume 0.5, --three for 3D,
+      --groups 2 for two starts at a time)
 """
 
 from argparse import ArgumentParser
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from toolkit import Cell, Density, Functional, minimize, simp, stiffness, write_result
+from toolkit import Cell, Density, Functional, Groups, minimize, simp, stiffness, write_result
 from toolkit.bounds import hashin_shtrikman, voigt
 from toolkit.geometry import body_fitted, remove_islands, voxel_body
 from toolkit.moduli import bulk, young
@@ -34,6 +35,7 @@ parser.add_argument("--three", action="store_true", help="a cell of three dimens
 parser.add_argument("--resolution", type=int, help="voxels along the period")
 parser.add_argument("--starts", type=int, default=3)
 parser.add_argument("--iterations", type=int, default=40, help="for each steepness")
+parser.add_argument("--groups", type=int, default=1, help="of ranks, each with a start")
 options, _ = parser.parse_known_args()  # the rest is PETSc's
 d = 3 if options.three else 2
 n = options.resolution or (16 if options.three else 64)
@@ -48,7 +50,8 @@ moduli = {
 }
 measure = moduli[options.objective]
 
-cell = Cell.box((1,) * d, (n,) * d)
+groups = Groups(options.groups)
+cell = Cell.box((1,) * d, (n,) * d, comm=groups.comm)
 symmetry = None if options.objective == "young" else "cubic"
 design = Density(cell, radius=4 / n if d == 2 else 2 / n, start=V, symmetry=symmetry)
 ρ = design.physical
@@ -59,8 +62,9 @@ C = stiffness(cell, modulus=E, poisson=0.3, plane=plane, symmetry=symmetry)
 S = C.map(measure, name=options.objective)
 volume = Functional(ρ * cell.dx, name="volume") / cell.volume
 
-results = []
-for seed in range(options.starts):
+
+def optimised(seed):
+    """The best design from a start of six random waves."""
     random = np.random.default_rng(seed)
     x = np.stack(np.meshgrid(*[(np.arange(n) + 0.5) / n] * d, indexing="ij"))
     waves = sum(
@@ -68,17 +72,20 @@ for seed in range(options.starts):
         for k in random.integers(-2, 3, size=(6, d))
     )
     design.update(np.clip(V + 0.4 * waves / waves.std(), 0.05, 0.95).ravel())
-    result = minimize(
+    return minimize(
         -S,
         over=design,
         subject_to=[volume <= V],
         sharpen=(4, 12),
         iterations=options.iterations,
+        label=f"start {seed + 1}/{options.starts}",
     )
-    results.append(result)
+
+
+results = groups.map(optimised, range(options.starts))
 best = min(results, key=lambda result: result.objective)
 design.update(best.design)
-write_result(best, design, folder, name=f"minus {S.name}", functionals=[-S])
+groups.first(lambda: write_result(best, design, folder, name=f"minus {S.name}", functionals=[-S]))
 
 voxels = cell.gather_cells(design.filtered.x.array[cell.cell_dofs[: len(cell.cells)]])
 whole = remove_islands(voxels.reshape((n,) * d)).solid
@@ -93,7 +100,7 @@ bound = {
     "shear": voigt(share, 1 / (2 + 2 * ν)),
     "young": voigt(share, 1.0),
 }[options.objective]
-if cell.comm.rank == 0:
+if groups.world.rank == 0:
     starts = ", ".join(f"{-result.objective:.5g}" for result in results)
     print(f"{S.name} on voxels, start by start: {starts}")
     print(f"meshed along the surface: {measure(again):.5g} at a volume of {share:.4f}")

@@ -12,7 +12,8 @@ cut at equal volume, freed of islands, meshed along their surface and computed a
 are the result. Bulk moduli stay below Hashin and Shtrikman's bound; permeability knows no bound by
 porosity, so it is drawn beside the parallel plates and Schwarz's P surface.
 
-Run:  mpirun -n 2 python problems/stiff_permeable_cell.py          (--fine for 24³ voxels)
+Run:  mpirun -n 2 python problems/stiff_permeable_cell.py
+      (--fine for 24³ voxels, --groups 2 for two points of a front at a time)
 """
 
 from argparse import ArgumentParser
@@ -26,6 +27,7 @@ from toolkit import (
     Cell,
     Density,
     Functional,
+    Groups,
     brinkman,
     pareto,
     permeability,
@@ -41,10 +43,13 @@ parser = ArgumentParser()
 parser.add_argument("--fine", action="store_true")
 parser.add_argument("--resolution", type=int, help="voxels along the period")
 parser.add_argument("--iterations", type=int, default=30, help="for each point")
+parser.add_argument("--groups", type=int, default=1, help="of ranks, each with a point")
 options, _ = parser.parse_known_args()  # the rest is PETSc's
 n = options.resolution or (24 if options.fine else 16)
 folder = Path("results/stiff_permeable_cell")
-cell = Cell.box((1, 1, 1), (n, n, n))
+
+groups = Groups(options.groups)
+cell = Cell.box((1, 1, 1), (n, n, n), comm=groups.comm)
 dx = cell.dx
 
 design = Density(cell, radius=2 / n, start=0.5, symmetry="cubic")
@@ -71,6 +76,7 @@ for form, least, points in ("network", (0.145, 0.003), 3), ("sheet", (0.15, 0.00
         limits={f: -least[0], g: -least[1]},
         points=points,
         iterations=options.iterations,
+        groups=groups,
     )
     front.write(folder / form)
     designs += [(-point.values, point.result.design) for point in front.points]
@@ -90,7 +96,7 @@ for (K_voxels, k_voxels), x in designs:
     rows.append((K_voxels, k_voxels, bulk(again), flow[0, 0]))
 
 bound = hashin_shtrikman(0.5, modulus=1, poisson=0.3).bulk.upper
-if cell.comm.rank == 0:
+if groups.world.rank == 0:
     found = np.array(sorted(rows, key=lambda row: row[2]))
     head = "K of voxels,k of voxels,K meshed,k meshed"
     np.savetxt(folder / "cells.csv", found, delimiter=",", header=head, comments="", fmt="%.6g")

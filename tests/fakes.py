@@ -15,9 +15,15 @@ class FakeDensity:
     """A design vector with bounds; filter, projection and mesh are absent."""
 
     def __init__(
-        self, start: Any, lower: Any = 0.0, upper: Any = 1.0, *, passive: Any = ()
+        self,
+        start: Any,
+        lower: Any = 0.0,
+        upper: Any = 1.0,
+        *,
+        passive: Any = (),
+        comm: MPI.Comm = MPI.COMM_WORLD,
     ) -> None:
-        self.comm = MPI.COMM_WORLD
+        self.comm = comm
         self.start = np.array(start, dtype=float)
         self.size = len(self.start)
         self.lower = np.broadcast_to(np.asarray(lower, dtype=float), (self.size,)).copy()
@@ -30,7 +36,9 @@ class FakeDensity:
         self.own, self.own_lower, self.own_upper, self.own_free = map(self.slices.take, whole)
         self.beta = 1.0
         self._x = self.start.copy()
-        self.domain = SimpleNamespace(comm=self.comm, num_cells=self.size)
+        self.domain = SimpleNamespace(
+            comm=comm, num_cells=self.size, fingerprint="fake", source="fake"
+        )
 
     @property
     def vector(self) -> np.ndarray:
@@ -53,6 +61,8 @@ class FakeDensity:
 
 class FakeFunctional(Functional):
     """A functional given by numpy functions of the design vector and of the steepness."""
+
+    wide = False
 
     def __init__(
         self,

@@ -36,9 +36,9 @@ DESIGNS = sorted(SMALL.keys() - {"tpms_catalogue", "stiff_permeable_cell"})
 LIMIT = 120  # seconds for one script
 
 
-def run(name: str, ranks: int, folder: Path) -> str:
+def run(name: str, ranks: int, folder: Path, *more: str) -> str:
     """What the script prints; it runs in the folder."""
-    command = [sys.executable, str(ROOT / "problems" / f"{name}.py"), *SMALL[name]]
+    command = [sys.executable, str(ROOT / "problems" / f"{name}.py"), *SMALL[name], *more]
     if ranks > 1:
         command = [str(Path(sys.executable).parent / "mpirun"), "-n", str(ranks), *command]
     folder.mkdir()
@@ -56,7 +56,8 @@ def run(name: str, ranks: int, folder: Path) -> str:
 
 def iterations(name: str, printed: str) -> list[float]:
     """The objective of each accepted point."""
-    lines = re.findall(r"^ *\d+ \( *\d+\)  \S+ (\S+)", printed, flags=re.MULTILINE)
+    start = r"(?:start \S+)?"
+    lines = re.findall(rf"^{start} *\d+ \( *\d+\)  \S+ (\S+)", printed, flags=re.MULTILINE)
     assert lines, f"{name} printed no iteration:\n{printed}"
     return [float(word) for word in lines]
 
@@ -72,6 +73,23 @@ def test_a_script_gives_the_same_on_one_rank_and_on_two(name: str, tmp_path: Pat
         results = tmp_path / folder / "results" / name
         assert (results / "run.h5").is_file()
         assert (results / "report.html").is_file()
+
+
+def test_starts_in_groups_give_the_same(tmp_path: Path) -> None:
+    results = []
+    for folder, more in ("one", []), ("two", ["--groups", "2"]):
+        printed = run("stiff_cell", 2, tmp_path / folder, *more)
+        assert "start 1/2" in printed and "start 2/2" in printed
+        told = printed.split("start by start: ")[1]
+        results.append([float(number) for number in re.findall(r"\d+\.\d+", told)])
+        assert (tmp_path / folder / "results" / "stiff_cell" / "report.html").is_file()
+    assert len(results[0]) == 6  # two starts, the surface, its volume, and the bound
+    assert results[0] == pytest.approx(results[1], rel=1e-3)
+
+
+def test_groups_that_ranks_do_not_suffice_for(tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"InputError: Groups\(3\) on 2 ranks"):
+        run("stiff_cell", 2, tmp_path / "run", "--groups", "3")
 
 
 def test_the_catalogue_is_the_same_on_one_rank_and_on_two(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from toolkit.domain import Domain
 from toolkit.elasticity import elasticity, strain, stress
 from toolkit.errors import EvaluationError, InputError, SolverError, ToolkitError
 from toolkit.functional import Constraint, Functional
+from toolkit.groups import Groups
 from toolkit.homogenize import conductivity, permeability, stiffness
 from toolkit.material import brinkman, gibson_ashby, kozeny_carman, lame, ramp, simp
 from toolkit.optimize import Result, minimize
@@ -36,6 +37,7 @@ __all__ = [
     "Flow",
     "Front",
     "Functional",
+    "Groups",
     "InputError",
     "PropertyMap",
     "Reduced",

@@ -22,6 +22,7 @@ from toolkit.errors import EvaluationError, InputError
 from toolkit.functional import Functional, compiled
 from toolkit.solver import Fingerprint
 from toolkit.state import State
+from toolkit.total import Total
 
 __all__ = ["Reduced", "TaylorTest", "taylor_table", "taylor_test"]
 
@@ -55,10 +56,14 @@ class Reduced:
         mesh = over.domain.mesh
         self._weights = [fem.Constant(mesh, 1.0) for _ in functional.integrals]
         self._groups: dict[Energies, dict[int, tuple[int, int]]] = {}
+        self._totals: dict[int, tuple[Total, Reduced]] = {}
         lagrangian = ufl.Form([])
         for k, integral in enumerate(functional.integrals):
             if isinstance(integral, Energy):
                 self._groups.setdefault(integral.group, {})[k] = integral.pair
+            elif isinstance(integral, Total):
+                integral.groups.check_domain(over.domain)
+                self._totals[k] = integral, Reduced(integral.own, over=over)
             else:
                 lagrangian = lagrangian + self._weights[k] * integral.form
         for group in self._groups:
@@ -94,6 +99,8 @@ class Reduced:
             SolverError: A state was not solved.
         """
         if x is not None:
+            with self.functional.together():
+                self.over.update(x)
             self.over.update(x)
         return float(self.functional)
 
@@ -104,7 +111,8 @@ class Reduced:
             SolverError: A state or an adjoint was not solved.
             EvaluationError: The gradient has entries that are not numbers.
         """
-        self.over.update(x)
+        with self.functional.together():
+            self.over.update(x)
         return self.over.slices.gather(self.slope())
 
     def slope(self) -> Vector:
@@ -116,9 +124,24 @@ class Reduced:
             SolverError: A state or an adjoint was not solved.
             EvaluationError: The gradient has entries that are not numbers.
         """
-        for state in self.functional.states:
-            state.solve()
+        with self.functional.together():
+            for state in self.functional.states:
+                state.solve()
         slopes = self.functional.partials()
+        with self.functional.together():
+            own = self._in_group(slopes)
+        for k, (total, reduced) in self._totals.items():
+            with self.functional.together():
+                before = reduced.adjoint_solves
+                whole = self.over.slices.gather(reduced.slope())
+                self.adjoint_solves += reduced.adjoint_solves - before
+            own += slopes[k] * self.over.slices.take(total.groups.add(whole))
+        return own
+
+    def _in_group(self, slopes: Vector) -> Vector:
+        """∇J (own,) by what the mesh's ranks hold, for the integrals' partials; collective."""
+        if len(self._totals) == len(slopes):
+            return np.zeros(len(self.over.owned))
         for weight, slope in zip(self._weights, slopes, strict=True):
             weight.value = slope
         for group, pairs in self._groups.items():

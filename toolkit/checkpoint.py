@@ -152,8 +152,16 @@ def from_front(front: Front) -> Run:
         reference=np.asarray(front.reference, dtype=float),
         ideal=np.asarray(front.ideal, dtype=float),
         nadir=np.asarray(front.nadir, dtype=float),
-        provenance=provenance(front.over, options={"seconds": f"{front.seconds:.1f}"}),
+        provenance=provenance(front.over, options=_settings(front)),
     )
+
+
+def _settings(front: Front) -> dict[str, object]:
+    """How a front was computed: seconds, and all ranks where it was in groups."""
+    found: dict[str, object] = {"seconds": f"{front.seconds:.1f}"}
+    if front.groups is not None:
+        found |= {"ranks": front.groups.world.size, "groups": front.groups.number}
+    return found
 
 
 def from_result(result: Result, over: Density, *, name: str = "objective") -> Run:

@@ -76,6 +76,7 @@ def darcy(
 
     dofs = space.dofmap.index_map.size_global
     small = dofs <= DIRECT_DOFS[domain.dimension]
-    recipe = Recipe.direct(definite=True) if small else Recipe.multigrid(rtol=RTOL)
+    iterative = Recipe.multigrid(rtol=RTOL, comm=domain.comm)
+    recipe = Recipe.direct(definite=True) if small else iterative
     make = partial(operator, domain, conditions=conditions, name=name, recipe=recipe, rtol=RTOL)
     return State(space, residual, name=name, conditions=conditions, operator=make)

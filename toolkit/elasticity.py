@@ -150,7 +150,8 @@ def _loads(domain: Domain, line: Load, point: Load, body: Any) -> list[tuple[Exp
 
 def _recipe(space: fem.FunctionSpace, d: int) -> Recipe:
     dofs = space.dofmap.index_map.size_global * space.dofmap.index_map_bs
-    return Recipe.direct(definite=True) if dofs <= DIRECT_DOFS[d] else Recipe.multigrid(rtol=RTOL)
+    iterative = Recipe.multigrid(rtol=RTOL, comm=space.mesh.comm)
+    return Recipe.direct(definite=True) if dofs <= DIRECT_DOFS[d] else iterative
 
 
 def _rigid_motions(space: fem.FunctionSpace) -> list[npt.NDArray[np.float64]]:

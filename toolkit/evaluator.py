@@ -2,7 +2,8 @@
 
 Designs and gradients are slices, each rank's own variables. The values of rank 0 are broadcast, so
 that processors that round differently see one trajectory. An error on one rank is raised on all of
-them.
+them. Where a functional is a total over groups all their ranks are meant, gradients are the first
+group's, and what has no total must be the same in each.
 """
 
 from dataclasses import dataclass, field
@@ -13,7 +14,8 @@ from mpi4py import MPI
 
 from toolkit.adjoint import Reduced
 from toolkit.density import Density
-from toolkit.errors import EvaluationError, ToolkitError, together
+from toolkit.errors import EvaluationError, InputError, ToolkitError, agree, together
+from toolkit.functional import everyone
 
 __all__ = ["Evaluator", "probe"]
 
@@ -47,7 +49,11 @@ def probe(reduced: Reduced, over: Density) -> Array:
 
 @dataclass
 class Evaluator:
-    """Values and gradients of the functionals at a design, cached at the last one; collective."""
+    """Values and gradients of the functionals at a design, cached at the last one; collective.
+
+    Attributes:
+        comm: The ranks that evaluate together: the design's, or those of all groups.
+    """
 
     reduced: list[Reduced]
     over: Density
@@ -55,6 +61,12 @@ class Evaluator:
     design: Array | None = None
     values: Array = field(default_factory=lambda: np.empty(0))
     slopes: Array | None = None
+    comm: MPI.Comm = field(init=False)
+
+    def __post_init__(self) -> None:
+        functionals = [reduced.functional for reduced in self.reduced]
+        self.wide = any(functional.wide for functional in functionals)
+        self.comm = everyone(functionals, self.over.comm)
 
     def forget(self) -> None:
         """Evaluate again at the next call, since the projection has changed."""
@@ -70,10 +82,13 @@ class Evaluator:
         if comm.allreduce(other, op=MPI.LOR):
             self.design, self.slopes = None, None
             self.count += 1
-            with together(comm):
+            with together(self.comm):
                 self.over.assign(x)
                 self.values = np.array([float(reduced.value()) for reduced in self.reduced])
-            comm.Bcast(self.values)
+            own = self.values.copy()
+            self.comm.Bcast(self.values)
+            if self.wide and self.count == 1:
+                self._compare_groups(own)
             self._check(np.isfinite(self.values), "is", self.values)
             self.design = x.copy()
         return self.values
@@ -87,15 +102,24 @@ class Evaluator:
         if self.design is None:
             raise ToolkitError("A gradient was asked for before a value.")
         if self.slopes is None:
-            slopes, comm = np.empty((len(self.reduced), len(self.design))), self.over.comm
-            with together(comm):
+            slopes = np.empty((len(self.reduced), len(self.design)))
+            with together(self.comm):
                 self.over.assign(self.design)
                 for row, reduced in zip(slopes, self.reduced, strict=True):
                     row[:] = reduced.slope()
-            sums = comm.allreduce(np.sum(slopes, axis=1))
+            slopes = self.alike(slopes)
+            sums = self.over.comm.allreduce(np.sum(slopes, axis=1))
             self._check(np.isfinite(sums), "has a gradient with", sums)
             self.slopes = slopes
         return self.slopes
+
+    def alike(self, own: Array) -> Array:
+        """Slices (…, own) as the first group has them, where groups evaluate together."""
+        if not self.wide:
+            return own
+        whole = self.over.slices.gather(own)
+        self.comm.Bcast(whole)
+        return self.over.slices.take(whole)
 
     def affine(self) -> npt.NDArray[np.bool_]:
         """Which functionals (k,) are affine in the design at its present steepness; collective."""
@@ -105,6 +129,17 @@ class Evaluator:
             found[j] = np.allclose(slopes, slopes[0], rtol=1e-9, atol=0)
         self.over.comm.Allreduce(MPI.IN_PLACE, found, op=MPI.LAND)
         return found
+
+    def _compare_groups(self, own: Array) -> None:
+        """Refuse a functional that groups state differently and that is no total over them."""
+        error, scale = None, np.abs(self.values).max()
+        for reduced, mine, told in zip(self.reduced, own, self.values, strict=True):
+            if not np.isclose(mine, told, rtol=1e-3, atol=1e-9 * scale, equal_nan=True):
+                error = InputError(
+                    f"{reduced.functional.name} is {told:.6g} in the first group and {mine:.6g} in "
+                    "another: what a group states for itself belongs into groups.total(…)."
+                )
+        agree(self.comm, error)
 
     def _check(self, finite: npt.NDArray[np.bool_], verb: str, shown: Array) -> None:
         for reduced, good, number in zip(self.reduced, finite, shown, strict=True):

@@ -8,7 +8,8 @@ imaginary part in silence (eigvalsh, abs, max, norm).
 
 import hashlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, Self
 
@@ -16,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 import ufl
 from dolfinx import fem, jit
+from mpi4py import MPI
 
 from toolkit.domain import completed
 from toolkit.errors import EvaluationError, InputError, together
 from toolkit.kernels import processor
 from toolkit.state import State, check_shared_vectors, states_of, with_upstream
 
-__all__ = ["Constraint", "Functional", "compiled"]
+__all__ = ["Constraint", "Functional", "compiled", "everyone"]
 
 Outer = Callable[[npt.NDArray[Any]], Any]
 
@@ -39,7 +41,15 @@ def compiled(form: ufl.Form) -> fem.Form:
 
 
 class Integral:
-    """One UFL integral, compiled on first use."""
+    """One UFL integral, compiled on first use.
+
+    Attributes:
+        comm: The ranks that evaluate it together.
+        wide: Whether these are more than those of the mesh: the groups that a total is over.
+    """
+
+    comm: MPI.Comm
+    wide: bool = False
 
     def __init__(self, form: ufl.Form) -> None:
         if not isinstance(form, ufl.Form):
@@ -60,6 +70,10 @@ class Integral:
     def states(self) -> list[State]:
         """The states that it mentions."""
         return states_of(self.form)
+
+    def together(self) -> AbstractContextManager[None]:
+        """A block after which all who evaluate a wide one agree on errors."""
+        return nullcontext()
 
     def value(self) -> float:
         """Its value at the present data, summed over ranks; collective."""
@@ -153,9 +167,29 @@ class Functional:
     @property
     def value(self) -> Any:
         """Its value at the present design: a float or an array; solves states; collective."""
-        for state in self.states:
-            state.solve()
+        with self.together():
+            for state in self.states:
+                state.solve()
         return self._of([i.value() for i in self.integrals])
+
+    @property
+    def wide(self) -> bool:
+        """Whether it has a total over groups."""
+        return any(integral.wide for integral in self.integrals)
+
+    @property
+    def comm(self) -> MPI.Comm:
+        """The ranks that evaluate it together: those of the mesh, or of all groups."""
+        wide = (integral.comm for integral in self.integrals if integral.wide)
+        return next(wide, self.integrals[0].comm)
+
+    def together(self) -> AbstractContextManager[None]:
+        """A block that each group runs for itself and that raises in all if it fails in one.
+
+        So either all groups come to the next sum over them, or none does.
+        """
+        wide = (integral.together() for integral in self.integrals if integral.wide)
+        return next(wide, nullcontext())
 
     def __float__(self) -> float:
         value = self.value
@@ -168,7 +202,7 @@ class Functional:
         values = np.array([i.value() for i in self.integrals])
         if not np.isfinite(values).all():
             raise EvaluationError(f"'{self.name}' has an integral that is not a number: {values}.")
-        with together(self.integrals[0].comm):
+        with together(self.comm):
             slopes = np.array([_complex_step(self._outer, values, k) for k in range(len(values))])
             if not self._checked:
                 self._compare_with_difference(values, slopes)
@@ -188,7 +222,7 @@ class Functional:
         return new
 
     def _of(self, values: list[float]) -> Any:
-        with together(self.integrals[0].comm):
+        with together(self.comm):
             value = self._outer(np.array(values))
             return value if np.ndim(value) else float(value)
 
@@ -304,6 +338,11 @@ class Constraint:
             f"The constraint '{self.name}' has no truth value. Write 0.3 <= J <= 0.4 as two "
             "constraints: [J >= 0.3, J <= 0.4]."
         )
+
+
+def everyone(functionals: Iterable[Functional], comm: MPI.Comm) -> MPI.Comm:
+    """The ranks that evaluate some functionals of a mesh on comm: all groups' if one is wide."""
+    return next((functional.comm for functional in functionals if functional.wide), comm)
 
 
 def _complex_step(outer: Outer, values: npt.NDArray[np.float64], k: int) -> float:

@@ -347,7 +347,8 @@ def _check_whole(cell: Cell, what: str) -> None:
 
 def _recipe(space: fem.FunctionSpace, d: int) -> Recipe:
     dofs = space.dofmap.index_map.size_global * space.dofmap.index_map_bs
-    return Recipe.direct(definite=True) if dofs <= DIRECT_DOFS[d] else Recipe.multigrid(rtol=RTOL)
+    iterative = Recipe.multigrid(rtol=RTOL, comm=space.mesh.comm)
+    return Recipe.direct(definite=True) if dofs <= DIRECT_DOFS[d] else iterative
 
 
 def _translations(space: fem.FunctionSpace) -> list[Array]:

@@ -126,6 +126,7 @@ def minimize(
     checkpoint: Recorder | None = None,
     resume: Memory | None = None,
     watch: Iterable[Watcher] = (progress,),
+    label: str = "",
 ) -> Result:
     """Minimise a functional over a density, from its present design; collective.
 
@@ -148,6 +149,7 @@ def minimize(
         resume: an accepted point's `memory`: the iterations after it follow as if the run that it
             is of had not stopped. The other arguments must be those of that run.
         watch: called with every accepted point, on every rank.
+        label: begins its printed lines, to tell runs apart that print side by side.
 
     Raises:
         InputError: bounds that no design meets, a start outside them, an unknown optimizer, an
@@ -169,6 +171,7 @@ def minimize(
         checkpoint=checkpoint,
         resume=resume,
         watch=watch,
+        label=label,
     )
 
 
@@ -225,6 +228,12 @@ def solve(
     run = _Run(goal, over, constraints, watchers, label, known, method.whole)
     ending = Ending("converged", "")
     betas = ((sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)) or (over.beta,)
+    if run.evaluator.wide and not method.whole:
+        able = ", ".join(name for name, other in METHODS.items() if other.whole)
+        raise InputError(
+            f"optimizer='{optimizer}' works on slices of one mesh, and a functional is a total "
+            f"over groups, which hold a mesh each. For totals there is: {able}."
+        )
     method.check(run.request(betas))
     if resume is not None:
         _check_memory(resume, over, method, optimizer, betas)
@@ -358,7 +367,7 @@ class _Run:
             return Ending("evaluation failed", str(error))
         if first and memory is None:
             self._check_start()
-        with together(self.over.comm):
+        with together(self.evaluator.comm):
             self._accept(self.start)
         stage = Stage(
             self.evaluator,
@@ -392,9 +401,11 @@ class _Run:
         """Evaluate the start of a stage and scale the program there; or as a memory has it."""
         self.evaluator.forget()
         x = self.over.own.copy() if memory is None else memory.vectors["design"]
+        x = self.evaluator.alike(x)
         values = self.evaluator.at(x)
         slopes = self.share.take(self.evaluator.gradients())
         norms = np.sqrt(self.share.sum(np.sum(slopes**2, axis=1)))
+        self.evaluator.comm.Bcast(norms)
         self.start = x
         if memory is None:
             self.program = Program.of(self.goal, self.constraints, self.where, values, norms)
@@ -450,7 +461,7 @@ class _Run:
             greyness=self.over.greyness(),
             beta=self.beta,
             seconds=now - self.clock,
-            rank=self.over.comm.rank,
+            rank=self.evaluator.comm.rank,
             memory=memory,
             design=self._given(x.copy()),
             gradients=self._given(self.evaluator.gradients()),

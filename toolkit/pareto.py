@@ -17,7 +17,9 @@ that satisfies its bounds.
 The hypervolume is that between the non-dominated points and a stated reference point, and the knee
 is the non-dominated point that lies furthest from the chord between the ends (Das, Struct. Optim.
 18, 107–115, 1999, doi:10.1007/BF01195985); with three objectives, the one nearest to the ideal.
-Every rank computes the same front.
+Every rank computes the same front. With k groups of ranks k points are computed at a time: the
+ends, then one in each of the k widest gaps, as far as there are that many. The designs found depend
+on k, not on the number of ranks.
 """
 
 import time
@@ -25,7 +27,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
+from itertools import batched, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,7 +37,8 @@ import numpy.typing as npt
 
 from toolkit.density import Density
 from toolkit.errors import InputError, SolverError
-from toolkit.functional import Constraint, Functional
+from toolkit.functional import Constraint, Functional, everyone
+from toolkit.groups import Groups
 from toolkit.optimize import Result, constraint_list, hand_over, solve
 from toolkit.program import Goal, Rows, Single
 from toolkit.progress import Iteration, progress
@@ -83,6 +86,7 @@ class Front:
         seconds: wall time.
         baseline: (n, k) objectives of designs to compare with, which the report draws beside the
             front; `against` adds them.
+        groups: those that computed it side by side; every one holds the whole front.
     """
 
     objectives: tuple[str, ...]
@@ -97,6 +101,7 @@ class Front:
     constraints: tuple[Constraint, ...]
     seconds: float
     baseline: Array | None = None
+    groups: Groups | None = None
 
     @property
     def values(self) -> Array:
@@ -185,7 +190,9 @@ class Front:
         """
         from toolkit import report  # the report room draws fronts, so it stands above this one
 
-        return report.write(self, folder, cell=cell)
+        if self.groups is None:
+            return report.write(self, folder, cell=cell)
+        return Path(self.groups.first(lambda: report.write(self, folder, cell=cell)))
 
 
 @dataclass(frozen=True)
@@ -235,8 +242,9 @@ def pareto(
     sharpen: Sequence[float] = (),
     tolerance: float = 1e-4,
     watch: Iterable[Callable[[Iteration], None]] = (progress,),
+    groups: Groups | None = None,
 ) -> Front:
-    """The front of two or three objectives, each minimised; collective.
+    """The front of two or three objectives, each minimised; collective over all groups.
 
     Args:
         f: first objective.
@@ -253,14 +261,18 @@ def pareto(
         sharpen: as in `minimize`, for every point.
         tolerance: as in `minimize`; an end of the front gets a tenth of it.
         watch: as in `minimize`.
+        groups: compute as many points at a time as there are groups, each of which holds the mesh
+            (`comm=groups.comm`) and states the problem.
 
     Raises:
-        InputError: settings that cannot work, constraints that no design meets, or an end that
-            needs a limit on the other objective.
+        InputError: settings that cannot work, constraints that no design meets, an end that
+            needs a limit on the other objective, or a mesh that does not lie whole on each group.
     """
     objectives, constraints = (f, g, *more), constraint_list(subject_to)
     hand_over([*objectives, *(c.functional for c in constraints)], over)
     _check(objectives, points, method, iterations)
+    if groups is not None:
+        _check_groups(groups, over, [*objectives, *(c.functional for c in constraints)])
     search = _Search(
         objectives=objectives,
         over=over,
@@ -277,6 +289,7 @@ def pareto(
             reduced={},
         ),
         tolerance=tolerance,
+        groups=groups,
     )
     began = time.perf_counter()
     search.ends()
@@ -301,6 +314,17 @@ def _check(objectives: tuple[Functional, ...], points: int, method: str, iterati
         )
 
 
+def _check_groups(groups: Groups, over: Density, functionals: Iterable[Functional]) -> None:
+    """Refuse a problem that a group cannot solve on its own."""
+    groups.check_domain(over.domain)
+    for functional in functionals:
+        if functional.wide:
+            raise InputError(
+                f"'{functional.name}' is a total over groups, which needs them all, and "
+                "pareto(groups=…) gives each a point of its own. Leave one of the two out."
+            )
+
+
 def _limits(objectives: tuple[Functional, ...], given: Mapping[Functional, float]) -> list[float]:
     """The limit of each objective, infinite without one.
 
@@ -320,8 +344,22 @@ def _limits(objectives: tuple[Functional, ...], given: Mapping[Functional, float
     return found
 
 
+class _Aim(NamedTuple):
+    """A point to be found: what is minimised, under which bounds on objectives, from where."""
+
+    goal: Goal
+    bounds: Mapping[int, float]
+    label: str
+    start: Array
+    end: bool = False
+
+
 class _Search:
-    """The points found so far, and the ways to find more."""
+    """The points found so far, and the ways to find more.
+
+    Attributes:
+        beside: how many points are found at a time.
+    """
 
     def __init__(
         self,
@@ -334,33 +372,38 @@ class _Search:
         iterations: int,
         tolerance: float,
         solver: Callable[..., Result],
+        groups: Groups | None = None,
     ) -> None:
         self.objectives, self.over, self.constraints = objectives, over, constraints
         self.limits, self.total = limits, total
         self.iterations, self.tolerance, self.solver = iterations, tolerance, solver
+        self.groups, self.beside = groups, 1 if groups is None else groups.number
         self.results: list[Result] = []
         self.values: list[Array] = []
         self.labels: list[str] = []
 
     def ends(self) -> None:
         """Minimise each objective alone, under the limits on the others."""
-        start = self.over.vector.copy()
-        first = self._measure()
-        for i, objective in enumerate(self.objectives):
-            self.over.update(start)
-            others = [j for j in range(len(self.objectives)) if j != i]
-            bounds = {j: self.limits[j] for j in others if np.isfinite(self.limits[j])}
-            label = f"least {objective.name}"
-            self._solve(Single(objective), bounds, label, end=True)
-            self._check_end(i, first)
+        start, first = self.over.vector.copy(), self._measure()
+        for some in batched(range(len(self.objectives)), self.beside):
+            self.find([self._end(i, start) for i in some])
+            for i in some:
+                self._check_end(i, first)
         corners = np.array(self.values)
         self.ideal, self.nadir = corners.min(axis=0), corners.max(axis=0)
         self.spans = self.nadir - self.ideal
         self.spans[self.spans <= 1e-9 * np.abs(corners).max(axis=0)] = 0.0
 
+    def _end(self, i: int, start: Array) -> _Aim:
+        """Minimise one objective under the limits on the others."""
+        others = [j for j in range(len(self.objectives)) if j != i]
+        bounds = {j: self.limits[j] for j in others if np.isfinite(self.limits[j])}
+        objective = self.objectives[i]
+        return _Aim(Single(objective), bounds, f"least {objective.name}", start, end=True)
+
     def _check_end(self, i: int, first: Array) -> None:
         """Refuse an end that is infeasible, or at which another objective is lost."""
-        result, values, name = self.results[-1], self.values[-1], self.objectives[i].name
+        result, values, name = self.results[i], self.values[i], self.objectives[i].name
         if result.reason == "infeasible":
             raise InputError(
                 f"The front has no end of least {name}. {result.message} Loosen the constraints "
@@ -385,23 +428,34 @@ class _Search:
         for j, objective in enumerate(self.objectives):
             with suppress(SolverError):
                 values[j] = float(objective)
-        return np.asarray(self.over.comm.bcast(values))
+        return np.asarray(everyone(self.objectives, self.over.comm).bcast(values))
 
-    def _solve(
-        self, goal: Goal, bounds: Mapping[int, float], label: str, *, end: bool = False
-    ) -> None:
-        """Add a point: minimise a goal from the present design, under bounds on objectives."""
-        extra = tuple(self.objectives[j] <= bound for j, bound in bounds.items())
-        result = self.solver(
-            goal,
-            constraints=self.constraints + extra,
-            iterations=2 * self.iterations if end else self.iterations,
-            tolerance=self.tolerance / 10 if end else self.tolerance,
-            label=f"point {len(self.results) + 1}/{self.total}",
+    def find(self, aims: Sequence[_Aim]) -> None:
+        """Add the points of some aims, found side by side by the groups."""
+        numbered = list(enumerate(aims, start=len(self.results) + 1))
+        found = (
+            [self._solve(aim) for aim in numbered]
+            if self.groups is None
+            else self.groups.map(self._solve, numbered)
         )
-        self.results.append(result)
-        self.labels.append(label)
-        self.values.append(self._measure())
+        for (result, values), aim in zip(found, aims, strict=True):
+            self.results.append(result)
+            self.labels.append(aim.label)
+            self.values.append(values)
+
+    def _solve(self, numbered: tuple[int, _Aim]) -> tuple[Result, Array]:
+        """Minimise a goal from its start, under bounds on objectives, and measure the design."""
+        number, aim = numbered
+        self.over.update(aim.start)
+        extra = tuple(self.objectives[j] <= bound for j, bound in aim.bounds.items())
+        result = self.solver(
+            aim.goal,
+            constraints=self.constraints + extra,
+            iterations=2 * self.iterations if aim.end else self.iterations,
+            tolerance=self.tolerance / 10 if aim.end else self.tolerance,
+            label=f"point {number}/{self.total}",
+        )
+        return result, self._measure()
 
     def normal(self) -> Array:
         """(points, k) objectives, 0 at the ideal and 1 at the nadir of the ends."""
@@ -422,7 +476,7 @@ class _Search:
             lost[good] = ~moocore.is_nondominated(values, keep_weakly=False)
         return lost
 
-    def epsilon(self, target: Array, axis: int | None = None) -> None:
+    def epsilon(self, target: Array, axis: int | None = None) -> _Aim:
         """Minimise one objective under bounds on the others at a normalised target (k,).
 
         Args:
@@ -434,34 +488,34 @@ class _Search:
         bounds = {
             j: float(self.ideal[j] + target[j] * self.spans[j]) for j in range(k) if j != minimised
         }
-        self._start_near(target, list(bounds))
         label = ", ".join(f"{self.objectives[j].name} <= {b:.4g}" for j, b in bounds.items())
-        self._solve(Single(self.objectives[minimised]), bounds, label)
+        start = self._near(target, list(bounds))
+        return _Aim(Single(self.objectives[minimised]), bounds, label, start)
 
-    def tchebycheff(self, target: Array) -> None:
+    def tchebycheff(self, target: Array) -> _Aim:
         """Minimise the Tchebycheff norm along the ray from the ideal through a target (k,)."""
         weights = 1 / np.maximum(target, 1e-2)
         label = f"towards ({', '.join(f'{value:.2f}' for value in target)})"
-        self._towards(target, weights / weights.sum(), self.ideal, self.spans, label)
+        return self._towards(target, weights / weights.sum(), self.ideal, self.spans, label)
 
-    def between(self, left: Array, right: Array) -> None:
+    def between(self, left: Array, right: Array) -> _Aim:
         """Minimise the Tchebycheff norm of the box that two neighbours (k,) span."""
         corner, box = np.minimum(left, right), np.maximum(np.abs(left - right), 1e-3)
         weights = np.full(len(box), 1 / len(box))
         ideal, spans = self.ideal + corner * self.spans, box * self.spans
         middle = (left + right) / 2
         shown = ", ".join(f"{value:.4g}" for value in self.ideal + middle * self.spans)
-        self._towards(middle, weights, ideal, spans, f"near ({shown})")
+        return self._towards(middle, weights, ideal, spans, f"near ({shown})")
 
     def _towards(
         self, target: Array, weights: Array, ideal: Array, spans: Array, label: str
-    ) -> None:
-        self._start_near(target, [])
+    ) -> _Aim:
         bounds = {j: b for j, b in enumerate(self.limits) if np.isfinite(b)}
-        self._solve(Tchebycheff(self.objectives, weights, ideal, spans), bounds, label)
+        goal = Tchebycheff(self.objectives, weights, ideal, spans)
+        return _Aim(goal, bounds, label, self._near(target, []))
 
-    def _start_near(self, target: Array, bounded: list[int]) -> None:
-        """Begin from the neighbours of a target: the mean of their designs, weighted by nearness.
+    def _near(self, target: Array, bounded: list[int]) -> Array:
+        """Where to begin: the mean of the designs of a target's neighbours, weighted by nearness.
 
         With three objectives, or outside the front: from the feasible point nearest to the target,
         one within the bounds if there is.
@@ -474,23 +528,22 @@ class _Search:
                     far = np.linalg.norm(along[[a, b]] - target, axis=1)
                     weight = far[1] / far.sum()
                     left, right = self.results[line[a]].design, self.results[line[b]].design
-                    self.over.update(weight * left + (1 - weight) * right)
-                    return
+                    return np.asarray(weight * left + (1 - weight) * right)
         normal = self.normal()
         excess = np.maximum(normal[:, bounded] - target[bounded], 0).sum(axis=1)
         distance = np.linalg.norm(normal - target, axis=1)
         feasible = np.array([result.feasible for result in self.results])
         order = np.lexsort([distance, np.maximum(excess - 1e-6, 0), ~feasible])
-        self.over.update(self.results[order[0]].design)
+        return self.results[order[0]].design
 
-    def widest_gap(self) -> tuple[Array, Array, int] | None:
+    def widest_gaps(self, count: int) -> list[tuple[Array, Array, int]]:
         """The neighbours (k,), normalised, that are furthest apart in one objective, and which."""
         line = self.normal()[self.front_order()]
         if len(line) < 2:
-            return None
+            return []
         gaps = np.abs(np.diff(line, axis=0))
-        left, axis = np.unravel_index(int(np.argmax(gaps)), gaps.shape)
-        return line[left], line[left + 1], int(axis)
+        widest = np.argsort(-gaps.max(axis=1), stable=True)[:count]
+        return [(line[i], line[i + 1], int(np.argmax(gaps[i]))) for i in widest]
 
     def front(self, began: float) -> Front:
         """The front, with the density left at its knee."""
@@ -518,6 +571,7 @@ class _Search:
             functionals=self.objectives,
             constraints=self.constraints,
             seconds=time.perf_counter() - began,
+            groups=self.groups,
         )
 
 
@@ -532,18 +586,19 @@ def _fill(search: _Search, method: str) -> None:
     """Add the interior points; with two objectives, stop early where one end dominates all."""
     interior = search.total - len(search.objectives)
     if len(search.objectives) == 3:
-        for target in _spread(interior):
-            search.epsilon(target) if method == "epsilon" else search.tchebycheff(target)
+        aim = search.epsilon if method == "epsilon" else search.tchebycheff
+        for targets in batched(_spread(interior), search.beside):
+            search.find([aim(target) for target in targets])
         return
-    for _ in range(interior):
-        gap = search.widest_gap()
-        if gap is None:
+    while left := search.total - len(search.results):
+        gaps = search.widest_gaps(min(search.beside, left))
+        if not gaps:
             return
-        left, right, axis = gap
-        if method == "epsilon":
-            search.epsilon((left + right) / 2, axis)
-        else:
-            search.between(left, right)
+        search.find(
+            [search.epsilon((a + b) / 2, axis) for a, b, axis in gaps]
+            if method == "epsilon"
+            else [search.between(a, b) for a, b, _ in gaps]
+        )
 
 
 def _spread(count: int) -> list[Array]:

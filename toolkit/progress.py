@@ -1,4 +1,4 @@
-"""progress: one plain line for each outer iteration, printed by rank 0.
+"""progress: one plain line for each outer iteration, printed by rank 0 (of each group).
 
 `minimize` and `pareto` call every watcher with an `Iteration` on every rank, so a watcher may use
 collective calls; this one only prints.
@@ -30,7 +30,7 @@ class Iteration:
     """An accepted point of an optimisation.
 
     Attributes:
-        label: which point of a front this is ("point 3/9"), empty for a single minimisation.
+        label: which point of a front this is ("point 3/9"), or what `minimize` was told.
         index: outer iterations so far; 0 is the start.
         evaluations: designs evaluated so far, rejected trial points included.
         name: name of the objective.
@@ -41,7 +41,7 @@ class Iteration:
         greyness: 4 ∫ρ(1−ρ)/|Ω| of the physical density.
         beta: steepness of the projection.
         seconds: wall time of this iteration.
-        rank: the rank this record is on.
+        rank: the rank this record is on, among those that optimise together.
         memory: what the optimizer needs to go on from here, of "mma-distributed"; else None.
         design: (size,) design vector in mesh-file order; where the optimizer works on slices it is
             gathered when first asked for, on every rank: then that is collective.

@@ -56,6 +56,10 @@ class Sliced(NamedTuple):
     slices: Slices
     own: Array
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled, it is whole; collective."""
+        return np.asarray, (self.slices.gather(self.own),)
+
 
 class Whole:
     """An attribute that may be given in slices and is gathered when it is first asked for."""

@@ -50,7 +50,7 @@ class Recipe(NamedTuple):
         return cls(options, definite)
 
     @classmethod
-    def multigrid(cls, *, rtol: float = 1e-6) -> "Recipe":
+    def multigrid(cls, *, rtol: float = 1e-6, comm: MPI.Comm = MPI.COMM_WORLD) -> "Recipe":
         """Conjugate gradients with smoothed aggregation, for a symmetric positive matrix."""
         options: dict[str, str | float] = {
             "ksp_type": "cg",
@@ -67,7 +67,7 @@ class Recipe(NamedTuple):
             "mg_levels_pc_type": "sor",
             "mg_coarse_ksp_type": "preonly",
         }
-        if MPI.COMM_WORLD.size > 1:
+        if comm.size > 1:
             # Each rank sweeps on its own: where q ranks meet, the sweeps add up to q times as much.
             options["mg_levels_ksp_richardson_scale"] = 0.6
         return cls(options, True)

@@ -127,7 +127,7 @@ class Stage:
     ) -> None:
         """Begin at the best design of the ledger, which is told every accepted one after it."""
         self.evaluator, self.program, self.over = evaluator, program, evaluator.over
-        self.comm, self.share = self.over.comm, Share(self.over)
+        self.comm, self.share = evaluator.comm, Share(self.over)
         self.limit, self.tolerance, self.move = iterations, tolerance, move
         self.ledger, self.memory = ledger, memory
         self._steps = 0

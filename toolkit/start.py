@@ -19,6 +19,7 @@ from mpi4py import MPI  # noqa: E402
 from toolkit.errors import install_excepthook  # noqa: E402
 
 FENICSX = "0.11"
+PATIENCE = 60  # seconds that a form may be compiled by another group, which we wait for
 WAYS = f"""Get FEniCSx {FENICSX} by one of
     pip install 'implant-toolkit[fenicsx]'            (Linux x86-64, Python 3.12 to 3.14)
     conda install -c conda-forge fenics-dolfinx={FENICSX} mpich
@@ -58,6 +59,8 @@ def _start_fenicsx() -> None:
     found: str = importlib.import_module("dolfinx").__version__
     if not found.startswith(f"{FENICSX}."):
         raise ImportError(f"dolfinx {found} found, {FENICSX} needed. {WAYS}")
+    jit = importlib.import_module("dolfinx.jit")
+    jit.DOLFINX_DEFAULT_JIT_OPTIONS["timeout"] = (PATIENCE, "Timeout for JIT compilation")
 
 
 def _initialise_petsc() -> None:
