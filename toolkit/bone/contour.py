@@ -17,9 +17,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyvista
 from manifold3d import Error, Manifold, Mesh64
-from scipy import ndimage
+from scipy import ndimage, sparse
 
 from toolkit.bone.mask import Mask
 from toolkit.errors import InputError
@@ -106,6 +105,8 @@ def _signed(mask: Mask) -> npt.NDArray[np.float32]:
 
 def _marched(mask: Mask, smoothing: int) -> Mesh64:
     """The contour in indices, closed outside of the image."""
+    import pyvista  # takes seconds, so only where a surface is made
+
     field = np.pad(_signed(mask), MARGIN, mode="edge")
     field = np.pad(field, 1, constant_values=-float(np.abs(field).max()))
     grid = pyvista.ImageData(dimensions=field.shape, origin=(-1.0 - MARGIN,) * 3)
@@ -122,11 +123,12 @@ def _without_voids(body: Manifold) -> tuple[Manifold, float]:
     mesh = body.to_mesh64()
     points = np.asarray(mesh.vert_properties)[:, :3]
     triangles = np.asarray(mesh.tri_verts, dtype=np.int64)
-    faces = np.column_stack([np.full(len(triangles), 3), triangles])
-    parts = pyvista.PolyData(points, faces.ravel()).connectivity("all")
-    region = np.asarray(parts.point_data["RegionId"])[triangles[:, 0]]
-    if region.max() == 0:
+    ends = triangles[:, [0, 1, 1, 2]].reshape(-1, 2).T
+    edges = sparse.coo_array((np.ones(ends.shape[1]), tuple(ends)), shape=(len(points),) * 2)
+    count, number = sparse.csgraph.connected_components(edges, directed=False)
+    if count == 1:
         return body, 0.0
+    region = number[triangles[:, 0]]
     corners = points[triangles]
     sixth = np.einsum("ni,ni->n", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
     volumes = np.bincount(region, weights=sixth)

@@ -8,8 +8,9 @@ Slices are put in order by their position along their normal, not by file name o
 with the direction cosines and pixel spacing of the file (DICOM PS3.3, C.7.6.2) and s the step from
 slice to slice. Under a tilted gantry s is not normal to the slices: the image is sheared, and read
 so; nothing is resampled. A missing slice, an uneven step or a position that occurs twice is an
-error that names the position in mm. Stored values become Hounsfield units by the slope and intercept of
-their own slice. MONOCHROME1, which only asks a viewer to show it inverted, changes no value.
+error that names the position in mm. Stored values become Hounsfield units by the slope and
+intercept of their own slice. MONOCHROME1, which only asks a viewer to show it inverted, changes no
+value.
 """
 
 from collections.abc import Sequence
@@ -53,10 +54,11 @@ def load_series(folder: Path, series: str | None = None) -> Image:
     _check_even(heights, folder)
     step = (positions[-1] - positions[0]) / (len(slices) - 1)
     _check_straight(positions, step, folder)
+    _check_tilt(first, _tilt(step, normal), folder)
     down, across = (float(h) for h in first.PixelSpacing)  # between rows, between columns
     affine = np.column_stack([along_row * across, along_column * down, step, positions[0]])
-    values = np.stack([_hounsfield(each, folder).T for each in slices], axis=2)
-    return Image(values, affine, str(folder), tuple(_notes(slices, step, normal, folder)))
+    values = np.stack([_hounsfield(each).T for each in slices], axis=2)
+    return Image(values, affine, str(folder), tuple(_notes(slices, step, normal)))
 
 
 def _slices(folder: Path) -> list[Any]:
@@ -73,7 +75,6 @@ def _slices(folder: Path) -> list[Any]:
         except InvalidDicomError:
             continue
         if "PixelData" in each:
-            each.path = path.name
             found.append(each)
     if not found:
         raise InputError(f"The folder '{folder}' holds no DICOM images.")
@@ -110,20 +111,20 @@ def _check_alike(slices: Sequence[Any], folder: Path) -> None:
     for each in slices:
         missing = [word for word in NEEDED if word not in each]
         if missing:
-            raise InputError(f"'{folder / each.path}' does not say its {', '.join(missing)}.")
+            raise InputError(f"'{each.filename}' does not say its {', '.join(missing)}.")
         kind = str(each.get("PhotometricInterpretation", ""))
         if not kind.startswith("MONOCHROME") or int(each.get("NumberOfFrames", 1)) != 1:
             raise InputError(
-                f"'{folder / each.path}' is a picture of the kind '{kind}' with "
+                f"'{each.filename}' is a picture of the kind '{kind}' with "
                 f"{each.get('NumberOfFrames', 1)} frames. Slices of one grey frame are read."
             )
         for word in ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient"):
             here, there = (np.asarray(s[word].value, dtype=float) for s in (each, slices[0]))
             if not np.allclose(here, there, rtol=0, atol=1e-4):
                 raise InputError(
-                    f"'{folder / each.path}' has {word} = {here.tolist()}, but "
-                    f"'{slices[0].path}' has {there.tolist()}: no stack of equal slices (a scout "
-                    "view among them?). Move it out of the folder."
+                    f"'{each.filename}' has {word} = {here.tolist()}, but "
+                    f"'{slices[0].filename}' has {there.tolist()}: no stack of equal slices (a "
+                    "scout view among them?). Move it out of the folder."
                 )
 
 
@@ -178,13 +179,29 @@ def _check_straight(
         )
 
 
-def _hounsfield(each: Any, folder: Path) -> npt.NDArray[np.float32]:
+def _tilt(step: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]) -> float:
+    """Angle between the way from slice to slice and their normal, degrees."""
+    aside = np.linalg.norm(step - (step @ normal) * normal)
+    return float(np.degrees(np.arctan2(aside, step @ normal)))
+
+
+def _check_tilt(first: Any, angle: float, folder: Path) -> None:
+    """Refuse a tilt by the positions that is not the one stated."""
+    stated = abs(float(first.get("GantryDetectorTilt") or 0.0))
+    if min(angle, stated) > TILT and abs(angle - stated) > TILT:
+        raise InputError(
+            f"The slices in '{folder}' are tilted by {angle:.2f}° by their positions, but by "
+            f"{stated:g}° by GantryDetectorTilt. One of them is wrong: correct the files."
+        )
+
+
+def _hounsfield(each: Any) -> npt.NDArray[np.float32]:
     """The pixels of one slice in Hounsfield units, (rows, columns)."""
     try:
         stored = each.pixel_array
     except Exception as error:
         raise InputError(
-            f"The pixels of '{folder / each.path}' cannot be read: {error}. Export the series "
+            f"The pixels of '{each.filename}' cannot be read: {error}. Export the series "
             "uncompressed, or install the decoder that pydicom names."
         ) from error
     slope, intercept = (
@@ -195,7 +212,7 @@ def _hounsfield(each: Any, folder: Path) -> npt.NDArray[np.float32]:
 
 
 def _notes(
-    slices: Sequence[Any], step: npt.NDArray[np.float64], normal: Any, folder: Path
+    slices: Sequence[Any], step: npt.NDArray[np.float64], normal: npt.NDArray[np.float64]
 ) -> list[str]:
     """What a reader of results should know about the series."""
     first, notes = slices[0], []
@@ -213,13 +230,7 @@ def _notes(
     if abs(thickness - distance) > EVEN * distance + ROUNDING:
         word = "overlap" if thickness > distance else "leave gaps"
         notes.append(f"slices of {thickness:g} mm every {distance:g} mm {word}")
-    tilt = float(first.get("GantryDetectorTilt") or 0.0)
-    angle = float(np.degrees(np.arccos(min(1.0, distance / float(np.linalg.norm(step))))))
-    if angle > TILT and abs(tilt) > TILT and abs(angle - abs(tilt)) > TILT:
-        raise InputError(
-            f"The slices in '{folder}' are tilted by {angle:.2f}° by their positions, but by "
-            f"{tilt:g}° by GantryDetectorTilt. One of them is wrong: correct the files."
-        )
+    tilt, angle = float(first.get("GantryDetectorTilt") or 0.0), _tilt(step, normal)
     if angle > TILT:
         notes.append(f"gantry tilted by {angle:.2f}°: a sheared grid, not resampled")
     elif abs(tilt) > TILT:

@@ -62,7 +62,7 @@ class Property:
             )
 
     def __float__(self) -> float:
-        return self.value
+        return float(self.value)
 
 
 @dataclass(frozen=True)
