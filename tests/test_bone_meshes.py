@@ -393,6 +393,22 @@ def test_tetrahedra_of_a_cut_tube():
     assert domain.names(3) == ["bone"]
 
 
+@pytest.mark.short
+def test_moduli_do_not_depend_on_the_ranks():
+    """Each tetrahedron has the modulus that it has on one rank, and the reports are the same."""
+    image = ball(1.0)
+    model = partial(tetrahedra, threshold(image, 500), size=2.5)
+    found = []
+    for comm in (MPI.COMM_WORLD, MPI.COMM_SELF):
+        domain = Domain.build(model, comm=comm)
+        mapped = map_modulus(domain, image, calibration=UNIT, law=CUBIC)
+        found.append((values(domain, mapped.modulus), mapped.report))
+    (here, report), (alone, report_alone) = found
+    assert here == pytest.approx(alone, rel=1e-12)
+    assert report.modulus == pytest.approx(report_alone.modulus, rel=1e-12)
+    assert (report.points, report.distinct) == (report_alone.points, report_alone.distinct)
+
+
 # ---- stiffness -----------------------------------------------------------------------------------
 
 

@@ -4,7 +4,7 @@ The triangles of `toolkit.bone.contour` are split into patches along edges sharp
 each patch is parametrized and remeshed by gmsh, and the volume filled. Flat cuts stay flat. The
 model runs on one rank: ``Domain.build(partial(tetrahedra, mask, size=2))`` calls it on rank 0.
 
-Sources: Marchandise et al. 2010, doi:10.1002/nme.2824 (remeshing of discrete surfaces).
+Source: Remacle et al. 2010, doi:10.1002/nme.2824 (remeshing by harmonic maps).
 """
 
 import numpy as np
