@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from manifold3d import Error, Manifold, Mesh64
-from scipy import ndimage, sparse
+from scipy import ndimage
 
 from toolkit.bone.mask import Mask
 from toolkit.errors import InputError
@@ -63,29 +63,26 @@ def contour(mask: Mask, *, smoothing: int = 20) -> Surface:
     """
     if smoothing < 0:
         raise InputError(f"contour: smoothing = {smoothing} must not be negative.")
-    mesh = _marched(mask, smoothing)
-    body = Manifold(mesh)
-    if body.status() == Error.NoError:
-        shape = np.array(mask.inside.shape, dtype=float)
-        if _cut(mask.inside):
-            body = body ^ Manifold.cube(tuple(shape)).translate((-0.5, -0.5, -0.5))
-        shells = sorted(body.decompose(), key=lambda part: part.volume())
-        body = shells[-1] if shells else body
-    else:
-        shells = []
-    if not shells or not body.volume() > 0:
+    body = Manifold(_marched(mask, smoothing))
+    shells = [body] if body.status() == Error.NoError else []
+    if shells and _cut(mask.inside):
+        shells = [body ^ Manifold.cube(mask.inside.shape).translate((-0.5, -0.5, -0.5))]
+    shells = [
+        part for each in shells for part in each.decompose()
+    ]  # voids have less than no volume
+    largest = max(shells, key=lambda part: part.volume(), default=None)
+    if largest is None or not largest.volume() > 0:
         raise InputError(
             f"The mask of '{mask.image.source}' has no closed surface with a volume in it. Clean "
             "it (Mask.cleaned), or take a finer image: parts one voxel thin have none."
         )
-    body, filled = _without_voids(body)
-    scale, cells = mask.image.voxel_volume, body.to_mesh64()
-    points = mask.image.points(np.asarray(cells.vert_properties)[:, :3])
-    triangles = np.asarray(cells.tri_verts, dtype=np.int64)
+    scale, mesh = mask.image.voxel_volume, largest.to_mesh64()
+    points = mask.image.points(np.asarray(mesh.vert_properties)[:, :3])
+    triangles = np.asarray(mesh.tri_verts, dtype=np.int64)
     if np.linalg.det(mask.image.affine[:, :3]) < 0:
         triangles = triangles[:, ::-1]
-    dropped = sum(abs(part.volume()) for part in shells[:-1]) + filled
-    return Surface(points, triangles, body.volume() * scale, mask.volume, dropped * scale)
+    dropped = sum(abs(part.volume()) for part in shells) - largest.volume()
+    return Surface(points, triangles, largest.volume() * scale, mask.volume, dropped * scale)
 
 
 def _cut(inside: npt.NDArray[np.bool_]) -> bool:
@@ -116,22 +113,3 @@ def _marched(mask: Mask, smoothing: int) -> Mesh64:
         surface = surface.smooth_taubin(n_iter=smoothing, pass_band=PASS_BAND)
     triangles = surface.faces.reshape(-1, 4)[:, 1:]
     return Mesh64(np.asarray(surface.points, dtype=np.float64), triangles.astype(np.uint64))
-
-
-def _without_voids(body: Manifold) -> tuple[Manifold, float]:
-    """The body with its enclosed voids filled, and their volume in voxels."""
-    mesh = body.to_mesh64()
-    points = np.asarray(mesh.vert_properties)[:, :3]
-    triangles = np.asarray(mesh.tri_verts, dtype=np.int64)
-    ends = triangles[:, [0, 1, 1, 2]].reshape(-1, 2).T
-    edges = sparse.coo_array((np.ones(ends.shape[1]), tuple(ends)), shape=(len(points),) * 2)
-    count, number = sparse.csgraph.connected_components(edges, directed=False)
-    if count == 1:
-        return body, 0.0
-    region = number[triangles[:, 0]]
-    corners = points[triangles]
-    sixth = np.einsum("ni,ni->n", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
-    volumes = np.bincount(region, weights=sixth)
-    outer = region == int(volumes.argmax())
-    filled = Manifold(Mesh64(points, triangles[outer].astype(np.uint64)))
-    return filled, float(filled.volume() - body.volume())

@@ -61,6 +61,7 @@ def tetrahedra(
         for option in ("Mesh.MeshSizeMin", "Mesh.MeshSizeMax"):
             gmsh.option.setNumber(option, size)
         mesh.generate(3)
+        mesh.optimize("Netgen")
     except Exception as error:
         raise InputError(
             f"gmsh cannot mesh the bone's surface of {len(surface.triangles)} triangles: {error}. "
