@@ -305,6 +305,10 @@ def test_cleaning_a_mask():
         (lambda image: Mask(image, np.ones((2, 2, 2))), "does not fit the image"),
         (lambda image: contour(threshold(image, 250), smoothing=-1), "smoothing = -1"),
         (
+            lambda image: contour(Mask(image, np.arange(729).reshape(9, 9, 9) == 364)),
+            "no closed surface with a volume",
+        ),
+        (
             lambda image: Domain.build(partial(tetrahedra, threshold(image, 250), size=9.0)),
             "size = 9 mm does not fit a bone of",
         ),

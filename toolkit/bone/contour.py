@@ -67,9 +67,7 @@ def contour(mask: Mask, *, smoothing: int = 20) -> Surface:
     shells = [body] if body.status() == Error.NoError else []
     if shells and _cut(mask.inside):
         shells = [body ^ Manifold.cube(mask.inside.shape).translate((-0.5, -0.5, -0.5))]
-    shells = [
-        part for each in shells for part in each.decompose()
-    ]  # voids have less than no volume
+    shells = [part for each in shells for part in each.decompose()]  # voids: negative volumes
     largest = max(shells, key=lambda part: part.volume(), default=None)
     if largest is None or not largest.volume() > 0:
         raise InputError(
