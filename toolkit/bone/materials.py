@@ -12,7 +12,7 @@ References:
     Kurtz & Devine 2007, doi:10.1016/j.biomaterials.2007.07.013 (PEEK);
     Hench 1991, doi:10.1111/j.1151-2916.1991.tb07132.x (bioceramics);
     Reilly & Burstein 1975, doi:10.1016/0021-9290(75)90075-5 (compact bone);
-    Bayraktar et al. 2004, doi:10.1016/S0021-9290(03)00254-9 (femoral bone tissue);
+    Bayraktar et al. 2004, doi:10.1016/S0021-9290(03)00257-4 (femoral bone tissue);
     Morgan et al. 2003, doi:10.1016/S0021-9290(03)00071-X (trabecular bone);
     Gurkan & Akkus 2008, doi:10.1007/s10439-008-9577-x (marrow).
 """
@@ -31,7 +31,7 @@ LEUDERS = ("Leuders et al. 2013", "10.1016/j.ijfatigue.2012.11.011")
 KURTZ = ("Kurtz & Devine 2007", "10.1016/j.biomaterials.2007.07.013")
 HENCH = ("Hench 1991", "10.1111/j.1151-2916.1991.tb07132.x")
 REILLY = ("Reilly & Burstein 1975", "10.1016/0021-9290(75)90075-5")
-BAYRAKTAR = ("Bayraktar et al. 2004", "10.1016/S0021-9290(03)00254-9")
+BAYRAKTAR = ("Bayraktar et al. 2004", "10.1016/S0021-9290(03)00257-4")
 MORGAN = ("Morgan et al. 2003", "10.1016/S0021-9290(03)00071-X")
 GURKAN = ("Gurkan & Akkus 2008", "10.1007/s10439-008-9577-x")
 
