@@ -12,7 +12,7 @@ import ufl
 from dolfinx import fem, mesh
 from mpi4py import MPI
 
-from toolkit import Density, Domain, InputError, perimeter
+from toolkit import Density, Domain, InputError, meshfile, perimeter
 from toolkit.cell import Cell
 from toolkit.export import write_vtkhdf
 
@@ -330,6 +330,37 @@ def test_a_file_is_read_as_the_model_is_built(tmp_path):
     read, built = Cell.read(path), Cell.build(build)
     assert centres(read) == pytest.approx(centres(built), abs=1e-12)
     assert read.lengths == pytest.approx([1, 1])
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("radius", [0.3, -0.3])
+def test_a_converted_file_is_paired_in_slices(radius, tmp_path):
+    """The same numbers of nodes, hence the same names and positions, from .msh and from .h5."""
+    path = COMM.bcast(tmp_path) / "cell.h5"
+    build = partial(ball, radius=radius, size=0.2, order=2)
+    if COMM.rank == 0:
+        meshfile.write_h5(meshfile.build(lambda _: build(), source="ball"), path)
+    COMM.barrier()
+    read, alone = (Cell.read(path, comm=c) for c in (COMM, MPI.COMM_SELF))
+    assert read.fingerprint == alone.fingerprint
+    assert centres(read) == pytest.approx(centres(alone), abs=1e-13)
+    assert dofs(read, 2) == dofs(alone, 2)
+    assert exterior(read) == 0
+    for name in alone.names(read.dimension - 1):
+        there, here = (measure(each, each.dS(name)) for each in (read, alone))
+        assert there == pytest.approx(here, rel=1e-12)
+
+
+def fine_strip() -> None:
+    """A unit square, two opposite sides of which carry 400 nodes."""
+    heights = tuple(i / 399 for i in range(400))
+    strip(left=heights, right=heights)
+
+
+def test_many_nodes_on_a_seam_find_their_images():
+    cell = Cell.build(fine_strip, periodic=(True, False))
+    assert exterior(cell) == 2 * 4
+    assert cell.meshed == pytest.approx(1, rel=1e-12)
 
 
 # ---- anchors ------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
 """Domains: measures of named parts, mesh-file order on any number of ranks, conversion."""
 
+import warnings
 from functools import partial
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from mpi4py import MPI
 from shapes import cube, skew_block, square
 
 from toolkit import Domain, meshfile
+from toolkit.exchange import share
 
 MESHES = Path(__file__).parents[1] / "meshes"
 BOXES = [
@@ -103,6 +106,61 @@ def test_converted_file_is_the_same_mesh(name, tmp_path, comm):
         assert converted.names(dim) == domain.names(dim)
     for boundary in domain.names(domain.dimension - 1):
         assert converted.area(boundary) == pytest.approx(domain.area(boundary), rel=1e-12)
+
+
+@pytest.mark.parametrize("shape", ["triangle", "quadrilateral"])
+def test_a_rectangle_in_slices_is_that_of_dolfinx(shape):
+    """Nodes, cells and coordinates to the last bit."""
+    lengths, cells = (0.3, 1.7), (7, 11)
+    ours = Domain.box(lengths, cells, shape=shape, comm=MPI.COMM_SELF).mesh
+    theirs = mesh.create_rectangle(
+        MPI.COMM_SELF, [np.zeros(2), np.array(lengths)], cells, mesh.CellType[shape]
+    )
+    for one, other in (
+        (ours.geometry.x, theirs.geometry.x),
+        (ours.geometry.dofmaps[0], theirs.geometry.dofmaps[0]),
+        (ours.topology.original_cell_index, theirs.topology.original_cell_index),
+    ):
+        assert np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("shape", ["triangle", "quadrilateral", "tetrahedron", "hexahedron"])
+def test_a_box_is_made_in_slices(shape, comm):
+    """No rank is given more than its share of cells to distribute."""
+    n = (12, 12) if shape in ("triangle", "quadrilateral") else (6, 6, 6)
+    given, partitioner = [], mesh.create_cell_partitioner(mesh.GhostMode.shared_facet, 2)
+
+    def counting(comm, parts, shapes, cells):
+        given.append(sum(len(each) for each in cells))
+        return partitioner(comm, parts, shapes, cells)
+
+    with patch.object(mesh, "create_cell_partitioner", lambda *_: counting):
+        Domain.box((1.0,) * len(n), n, shape=shape)
+    assert max(given, default=0) <= 1.1 * comm.allreduce(sum(given)) / comm.size
+
+
+@pytest.mark.short
+def test_the_arrays_of_a_gmsh_file_are_dealt_out(comm):
+    """Slices of their own, in the order of the file, those of a converted file."""
+    path = MESHES / "beam.msh"
+    mine, whole = meshfile.read_slices(path, comm), meshfile.read_msh(path)
+    assert (mine.cell, mine.fingerprint) == (whole.cell, whole.fingerprint)
+    assert list(mine.named) == list(whole.named)
+    pairs = [(mine.points, whole.points), (mine.cells, whole.cells)]
+    pairs += [(mine.named[key], whole.named[key]) for key in whole.named]
+    for part, every in pairs:
+        first, last = share(len(every), comm.rank, comm.size)
+        assert np.array_equal(part, every[first:last])
+        assert comm.size == 1 or part.base is None
+
+
+def test_a_large_gmsh_file_asks_to_be_converted(comm):
+    path = MESHES / "plate_with_hole.msh"
+    with patch.object(meshfile, "LARGE", 10), warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        Domain.read(path)
+    ours = [str(each.message) for each in told if "convert" in str(each.message)]
+    assert len(ours) == (comm.size > 1 and comm.rank == 0)
 
 
 @pytest.mark.parametrize(

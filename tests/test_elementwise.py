@@ -1,6 +1,7 @@
-"""Operators without a matrix, and their multigrid, against assembled matrices and bounds."""
+"""Operators of scaled element tensors and their multigrid, against assembled matrices, bounds."""
 
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from toolkit import (
     Density,
     Domain,
     Functional,
+    auxiliary,
     conductivity,
     elasticity,
     elementwise,
@@ -21,8 +23,10 @@ from toolkit import (
     stiffness,
     taylor_test,
 )
+from toolkit.domain import completed
 from toolkit.elasticity import strain, stress
-from toolkit.elementwise import Elementwise, scaled_form
+from toolkit.elementwise import Elementwise
+from toolkit.geometry import plate_with_hole, sphere_cell
 from toolkit.levels import coarser, finest
 from toolkit.solver import Operator, Recipe
 
@@ -34,6 +38,22 @@ RANDOM = np.random.default_rng(5)
 def box(d, comm=MPI.COMM_WORLD, n=8):
     """A box of two lengths, cells halved three times along x and twice elsewhere."""
     return Domain.box((2, 1, 1)[:d], (2 * n, n, n)[:d], comm=comm)
+
+
+def mesh(kind, comm=MPI.COMM_WORLD):
+    """Meshes on lattices of their own, and others: affine and not, graded, curved, periodic."""
+    if kind == "box":
+        return box(3, comm, n=16)
+    if kind == "box of tetrahedra":
+        return Domain.box((2, 1, 1), (16, 8, 8), shape="tetrahedron", comm=comm)
+    if kind == "odd box":
+        return Domain.box((2, 1, 1), (17, 9, 9), comm=comm)
+    if kind == "graded triangles":
+        return Domain.build(partial(plate_with_hole, size=2.5), comm=comm)
+    return Cell.build(partial(sphere_cell, radius=0.3, size=0.12), comm=comm)
+
+
+OTHERS = ["box of tetrahedra", "odd box", "graded triangles", "cell with a sphere"]
 
 
 def design(domain, empty=1e-6):
@@ -86,6 +106,31 @@ def test_the_product_is_that_of_the_assembled_matrix(d):
     ours, theirs = made.apply(x), assembled.apply(x)
     assert np.abs(ours - theirs).max() <= 1e-13 * np.abs(theirs).max()
     assert np.array_equal(made.fixed, assembled.fixed)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_assembled_matrix_is_that_of_the_general_path(kind):
+    """Element tensors scaled into place, against DOLFINx's assembly, and its solution."""
+    domain = mesh(kind)
+    d = domain.dimension
+    _, E = design(domain, empty=1e-4)
+    form, space = elastic(domain, E, plane="stress" if d == 2 else None)
+    if kind == "cell with a sphere":
+        conditions = homogenize._pinned(domain, space)
+    else:
+        names = domain.names(d - 1)
+        conditions = clamped(domain, space, names[:1]) + clamped(domain, space, names[1:2], part=1)
+    made, assembled = both(domain, form, conditions)
+    x = RANDOM.standard_normal(made._owned)
+    ours, theirs = made.apply(x), assembled.apply(x)
+    assert np.abs(ours - theirs).max() <= 1e-13 * np.abs(theirs).max()
+    b, x, y = (la.vector(space.dofmap.index_map, d) for _ in range(3))
+    b.array[: made._owned] = assembled.apply(np.sin(np.arange(made._owned) + 1.0))
+    made.solver.rtol = 1e-12
+    made.solve(b, x)
+    assembled.solve(b, y)
+    scale = domain.comm.allreduce(np.abs(y.array).max(), op=MPI.MAX)
+    assert np.abs(x.array - y.array).max() <= 1e-6 * scale
 
 
 @pytest.mark.short
@@ -171,25 +216,29 @@ def test_loads_that_the_scale_multiplies_are_added_by_cells(monkeypatch):
         assert np.abs(quick - slow).max() <= 1e-13 * np.abs(slow).max()
 
 
-def test_coarse_operators_are_galerkin_products():
+@pytest.mark.parametrize("kind", ["box", *OTHERS])
+def test_coarse_operators_are_galerkin_products(kind):
     """P'AP x by the finer grid is the coarse grid's product, on every grid."""
-    domain = box(3, n=16)
+    domain = mesh(kind)
+    d = domain.dimension
     _, E = design(domain, empty=1e-3)
     form, space = elastic(domain, E)
-    made, _ = both(domain, form, clamped(domain, space, ["xmin"]))
-    for way in made._multigrid._ways:
+    made, _ = both(domain, form, clamped(domain, space, domain.names(d - 1)[:1]))
+    for way in made._multigrid.ways:
         fine, coarse = way.fine, way.coarse
         _, x, y = coarse.work(1)
         x.arrays[0][:] = 0.0
         n = coarse.owned
-        keys = coarse.level.nodes[: n // 3] @ np.array([1.0, 7.0, 31.0])
-        x.arrays[0][:n] = coarse.free[:n] * np.sin(np.add.outer(keys, np.arange(3.0))).ravel()
+        keys = coarse._positions[: n // d] @ np.array([1.0, 7.0, 31.0])[:d]
+        x.arrays[0][:n] = coarse.free[:n] * np.sin(np.add.outer(keys, np.arange(d))).ravel()
         coarse.multiply(x, y)
         ours = y.arrays[0][:n] * coarse.free[:n]
         _, u, v = fine.work(1)
         u.zero()
         way.up(x, u)
+        u.arrays[0][:] *= fine.free
         fine.multiply(u, v)
+        v.arrays[0][: fine.owned] *= fine.free[: fine.owned]
         right = coarse.work(1)[0]
         way.down(v, right)
         theirs = right.arrays[0][:n] * coarse.free[:n]
@@ -197,17 +246,19 @@ def test_coarse_operators_are_galerkin_products():
         assert np.abs(ours - theirs).max(initial=0.0) <= 1e-12 * scale
 
 
+@pytest.mark.parametrize("kind", ["box", *OTHERS])
 @pytest.mark.parametrize("proved", [False, True])
-def test_the_cycle_is_symmetric_and_positive(proved):
-    domain = box(3)
+def test_the_cycle_is_symmetric_and_positive(kind, proved):
+    domain = mesh(kind)
+    d = domain.dimension
     _, E = design(domain, empty=1e-9)
     form, space = elastic(domain, E)
-    made, _ = both(domain, form, clamped(domain, space, ["xmin"]))
+    made, _ = both(domain, form, clamped(domain, space, domain.names(d - 1)[:1]))
     if proved:
         assert made._multigrid.rely_on_bounds()
     n, comm = made._owned, domain.comm
-    keys = space.tabulate_dof_coordinates()[: n // 3] @ [3.0, 17.0, 71.0]
-    a, b = (np.sin(np.add.outer(s * keys, np.arange(3.0))).ravel() for s in (1.0, 2.3))
+    keys = space.tabulate_dof_coordinates()[: n // d] @ [3.0, 17.0, 71.0]
+    a, b = (np.sin(np.add.outer(s * keys, np.arange(d))).ravel() for s in (1.0, 2.3))
     a[made.fixed] = b[made.fixed] = 0.0
     r, z, _ = made._multigrid.fine.work(2)
     r.arrays[0][:n], r.arrays[1][:n] = a, b
@@ -232,6 +283,43 @@ def test_the_bound_holds_and_is_met_by_an_isolated_cell():
     assert made._multigrid.fine._quotient() >= 0.9 * made._multigrid.fine.bound
 
 
+@pytest.mark.parametrize("kind", OTHERS)
+def test_the_proved_bound_of_an_assembled_grid_holds(kind):
+    domain = mesh(kind)
+    d = domain.dimension
+    _, E = design(domain, empty=1e-9)
+    form, space = elastic(domain, E)
+    made, _ = both(domain, form, clamped(domain, space, domain.names(d - 1)[:1]))
+    for grid in made._multigrid.grids[:-1]:
+        quotients = [grid._quotient() for _ in range(20)]
+        assert max(quotients) <= grid._proved()
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_lattices_are_the_same_on_any_number_of_ranks(kind):
+    """Each point of the whole mesh's lattices is owned once; linear functions stay linear."""
+    found, alone = ([], [])
+    for clouds, comm in ((found, MPI.COMM_WORLD), (alone, MPI.COMM_SELF)):
+        domain = mesh(kind, comm)
+        space = fem.functionspace(domain.mesh, ("Lagrange", 1))
+        made, ways = auxiliary.lattices(domain, space, 20)
+        clouds += made[1:]
+        periodic = isinstance(domain, Cell)
+        for fine, coarse, way in zip(made[:-1], made[1:], ways, strict=True):
+            rows = np.repeat(np.arange(len(way.start) - 1), np.diff(way.start))
+            f = np.ones_like(coarse.positions) if periodic else coarse.positions
+            g = np.ones_like(fine.positions) if periodic else fine.positions
+            for axis in range(domain.dimension):
+                value = np.bincount(rows, way.weight * f[way.column, axis], len(g))
+                assert np.abs(value[rows] - g[rows, axis]).max() <= 1e-9 * np.abs(g).max()
+    assert len(found) == len(alone) >= 2
+    for some, whole in zip(found, alone, strict=True):
+        owned = some.positions[: some.index_map.size_local]
+        every = np.concatenate(MPI.COMM_WORLD.allgather(owned))
+        assert len(every) == some.index_map.size_global
+        assert np.array_equal(np.unique(every, axis=0), np.unique(whole.positions, axis=0))
+
+
 def test_grids_are_the_same_on_any_number_of_ranks():
     """The first nodes and cells of each grid are those of the whole lattice, each once."""
     domain = Cell.box((8, 12, 6), (8, 12, 6), periodic=(True, False, True))
@@ -249,47 +337,53 @@ def test_grids_are_the_same_on_any_number_of_ranks():
             level = found[0]
 
 
-@pytest.mark.parametrize("law", ["two", "field", "constant", "square"])
-def test_other_forms_are_not_taken(law):
+@pytest.mark.parametrize("law", ["two", "field", "constant", "spring", "number", "square"])
+def test_other_forms_are_taken_in_part_or_assembled(law):
+    """Whatever one cell-wise scalar does not scale is assembled the general way, and added."""
     domain = box(3)
-    ρ, E = design(domain)
+    ρ, E = design(domain, empty=1e-3)
     form, space = elastic(domain, E)
     u, v = ufl.TrialFunction(space), ufl.TestFunction(space)
     if law == "two":
-        form = form + (1 + ρ.physical) * ufl.inner(u, v) * domain.dx
+        form += (1 + ρ.physical) * ufl.inner(u, v) * domain.dx(degree=4)
     elif law == "field":
-        form = elastic(domain, fem.Function(fem.functionspace(domain.mesh, ("Lagrange", 1))))[0]
+        field = fem.Function(fem.functionspace(domain.mesh, ("Lagrange", 1)))
+        field.interpolate(lambda x: 1 + x[0])
+        form, space = elastic(domain, field)
     elif law == "constant":
-        form = form + ufl.inner(u, v) * domain.dx
+        form += fem.Constant(domain.mesh, 2.0) * ufl.inner(u, v) * ufl.dx
+    elif law == "spring":
+        form += 3 * u[1] * v[1] * domain.ds("xmax")
+    elif law == "number":
+        form, space = elastic(domain, 2.0)
     else:
         form = ρ.physical * form.integrals()[0].integrand() * domain.dx
-    if law == "constant":  # a part that the density does not scale
-        made = elementwise.operator(
-            domain, form, [], name="u", recipe=Recipe.multigrid(), rtol=1e-6
-        )
-        assert isinstance(made, Operator)
-    elif law == "square":
-        assert scaled_form(form) is None or isinstance(
-            elementwise.operator(domain, form, [], name="u", recipe=Recipe.multigrid(), rtol=1e-6),
-            Operator,
-        )
-    else:
-        assert scaled_form(form) is None
+    form = completed(form)
+    made, assembled = both(domain, form, clamped(domain, space, ["xmin"]))
+    for start in (0.0, 0.4):  # for a new design too
+        ρ.update(np.full(ρ.size, start) if start else ρ.vector)
+        made.update()
+        assembled.update()
+        x = RANDOM.standard_normal(made._owned)
+        ours, theirs = made.apply(x), assembled.apply(x)
+        assert np.abs(ours - theirs).max() <= 1e-13 * np.abs(theirs).max()
+    b, x, y = (la.vector(space.dofmap.index_map, 3) for _ in range(3))
+    b.array[: made._owned] = assembled.apply(np.sin(np.arange(made._owned) + 1.0))
+    made.solve(b, x)
+    assembled.solve(b, y)
+    scale = domain.comm.allreduce(np.abs(y.array).max(), op=MPI.MAX)
+    assert np.abs(x.array - y.array).max() <= 1e-6 * scale
 
 
-def test_a_box_that_cannot_be_halved_is_assembled():
-    domain = Domain.box((1, 1, 1), (17, 17, 17))
-    _, E = design(domain)
-    u = elasticity(domain, modulus=E, poisson=0.3, displacement=["xmin"], body=(0, 0, 1))
-    assert isinstance(u.operator, Operator)
-
-
-@pytest.mark.parametrize("what", ["stiffness", "conductivity", "compliance"])
+@pytest.mark.parametrize("what", ["stiffness", "conductivity", "compliance", "triangles"])
 def test_gradients_are_exact(what, monkeypatch):
     monkeypatch.setattr(homogenize, "DIRECT_DOFS", {2: 0, 3: 0})
     monkeypatch.setattr(sys.modules["toolkit.elasticity"], "DIRECT_DOFS", {2: 0, 3: 0})
-    domain = box(2, n=16) if what == "compliance" else Cell.box((1, 1), (24, 24))
-    ρ = Density(domain, radius=0.1, start=0.5)
+    if what == "triangles":
+        domain = mesh("graded triangles")
+    else:
+        domain = box(2, n=16) if what == "compliance" else Cell.box((1, 1), (24, 24))
+    ρ = Density(domain, radius=5.0 if what == "triangles" else 0.1, start=0.5)
     E = simp(ρ.physical, full=1, empty=1e-6)
     if what == "stiffness":
         C = stiffness(domain, modulus=E, poisson=0.3, plane="stress")
@@ -299,7 +393,8 @@ def test_gradients_are_exact(what, monkeypatch):
         J = C.map(lambda K: K[0, 0] * K[1, 1])
     else:
         t = ufl.as_vector((0, -1))
-        u = elasticity(domain, modulus=E, poisson=0.3, displacement=["xmin"], traction={"xmax": t})
-        J = Functional(ufl.inner(t, u) * domain.ds("xmax"))
+        held, pulled = ("left", "right") if what == "triangles" else ("xmin", "xmax")
+        u = elasticity(domain, modulus=E, poisson=0.3, displacement=[held], traction={pulled: t})
+        J = Functional(ufl.inner(t, u) * domain.ds(pulled))
     assert all(isinstance(s.operator, Elementwise) for s in J.states)
     assert taylor_test(J, over=ρ) >= 1.95

@@ -16,6 +16,7 @@ from vtkmodules.vtkCommonExecutionModel import vtkStreamingDemandDrivenPipeline
 from vtkmodules.vtkIOHDF import vtkHDFReader
 
 from toolkit import checkpoint, export
+from toolkit.cell import Cell
 from toolkit.density import Density
 from toolkit.domain import Domain
 from toolkit.errors import InputError, ToolkitError
@@ -102,6 +103,41 @@ def test_functions_of_degree_one_are_exact_at_the_points(domain, folder):
         assert np.array_equal(mesh.cell_data["rank"], ranks)
 
     on_first(check)
+
+
+@pytest.mark.parallel
+@pytest.mark.short
+@pytest.mark.parametrize("periodic", [False, True])
+def test_a_file_does_not_depend_on_the_ranks(periodic, folder):
+    """Points, cells and fields by cell to the last bit, values by point to round-off."""
+    make = Cell.box if periodic else Domain.box
+    files = []
+    for comm, name in ((COMM, "together"), (MPI.COMM_SELF, f"alone{COMM.rank}")):
+        domain = make((2.0, 1.0, 1.5), (4, 3, 5), shape="tetrahedron", comm=comm)
+        wave = fem.Function(fem.functionspace(domain.mesh, ("Lagrange", 2)))
+        wave.interpolate(lambda x: np.sin(np.pi * x[0]) * np.cos(2 * np.pi * x[1]))
+        steps = [{"density": numbers(domain), "wave": wave}] * 2
+        files.append(export.write_vtkhdf(folder / f"{name}.vtkhdf", domain, steps))
+
+    def check():
+        together, alone = (h5py.File(file)["VTKHDF"] for file in files)
+        for name in ("Points", "Connectivity", "Offsets", "Types", "CellData/density"):
+            assert np.array_equal(together[name], alone[name]), name
+        assert together["PointData/wave"][:] == pytest.approx(alone["PointData/wave"][:], abs=1e-13)
+
+    on_first(check)
+
+
+@pytest.mark.parallel
+@pytest.mark.short
+def test_rank_0_that_fails_while_writing_tells_the_others(folder, monkeypatch):
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    domain = Domain.box((1.0, 1.0), (6, 6))
+    monkeypatch.setattr(h5py.Dataset, "__setitem__", full)
+    with pytest.raises(InputError, match=r"cannot be written .*No space left"):
+        export.write_vtkhdf(folder / "f.vtkhdf", domain, {"density": numbers(domain)})
 
 
 @pytest.mark.parallel

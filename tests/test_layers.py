@@ -9,11 +9,12 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "toolkit"
 STOREYS = [  # each room imports from storeys below it and, not in circles, from its own
     ["errors"],
-    ["start", "meshfile", "bounds", "moduli", "kernels"],
+    ["start", "meshfile", "exchange", "bounds", "moduli", "kernels"],
     ["domain", "material"],
     ["cell", "symmetry", "levels"],
-    ["solver", "multigrid"],
-    ["density", "state", "saddle", "elementwise"],
+    ["solver", "auxiliary", "grids"],
+    ["density", "state", "saddle", "multigrid"],
+    ["elementwise"],
     ["conditions", "equal_order"],
     ["elasticity", "darcy", "stokes"],
     ["functional"],
@@ -35,7 +36,7 @@ FOREIGN = {
     "petsc4py": {"solver", "saddle", "equal_order", "elementwise", "start"},
     "h5py": {"meshfile", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},
-    "scipy": {"cell", "elementwise", "multigrid", "symmetry", "properties"},
+    "scipy": {"cell", "elementwise", "grids", "multigrid", "symmetry", "properties"},
 }
 BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BONE_GROUND names
     ["units", "calibration", "materials", "image", "quadrature", "mapping_report"],

@@ -5,6 +5,11 @@ filter and multigrid on it is periodic, without constraint equations. The geomet
 back: each cell gets coordinates of its own, unwrapped by the minimum image x + L round((x₀ − x)/L)
 and placed so that its midpoint lies within the period. That is local to each rank. It needs cells
 shorter than half a period, hence three cells along each.
+
+Nodes of opposite faces are found to be one by ranks that are the directories of parts of space:
+each node of a face is posted, folded into the period, to the directories of the cubes that it
+touches, and these answer with the least of the nodes near it. A rank holds a slice of nodes and of
+cells until then.
 """
 
 import hashlib
@@ -26,12 +31,14 @@ from scipy.spatial import cKDTree
 
 from toolkit import meshfile
 from toolkit.domain import Domain, Lattice, Shape
-from toolkit.errors import InputError, agree, together
+from toolkit.errors import InputError, agree
+from toolkit.exchange import Exchange, Remote
 
 __all__ = ["Cell"]
 
 Points = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 AXES = "xyz"
 SIMPLICES = ("triangle", "tetrahedron")
 
@@ -116,7 +123,7 @@ class Cell(Domain):
         """Read a gmsh .msh (or its converted .h5) whose opposite faces match node by node.
 
         Args:
-            path: The mesh file; it is read on rank 0.
+            path: The mesh file; of a .h5 each rank reads its slice, a .msh is read on rank 0.
             lengths: The periods, if they exceed what is meshed; else the extents of the mesh.
             periodic: Axes along which it repeats; all unless given.
             comm: Communicator of the mesh.
@@ -125,10 +132,7 @@ class Cell(Domain):
             InputError: Faces that do not match, a period of fewer than three cells, and what
                 `Domain.read` refuses.
         """
-        arrays = meshfile._EMPTY
-        with together(comm):
-            if comm.rank == 0:
-                arrays = meshfile.read(Path(path), MPI.COMM_SELF)
+        arrays = meshfile.read_slices(Path(path), comm)
         return cls._wrapped(arrays, lengths, periodic, comm, str(path))
 
     @classmethod
@@ -164,16 +168,11 @@ class Cell(Domain):
         comm: MPI.Comm,
         source: str,
     ) -> Self:
-        """From the whole mesh on rank 0, whose opposite faces are still two; collective."""
-        periods: Points = np.zeros(0)
-        repeats: tuple[bool, ...] = ()
-        with together(comm):
-            if comm.rank == 0:
-                d = arrays.points.shape[1]
-                repeats = _axes(periodic, d)
-                periods = _periods(arrays.points, lengths, source)
-                arrays = _identify(arrays, periods, repeats, source)
-        periods, repeats = comm.bcast((periods, repeats))
+        """From slices of a mesh whose opposite faces are still two; collective."""
+        repeats = _axes(periodic, arrays.points.shape[1])
+        low, high = _ends(arrays.points, comm)
+        periods = _periods(high - low, lengths, source)
+        arrays = _identify(arrays, low, periods, repeats, comm, source)
         return cls._make(arrays, periods, repeats, comm, source)
 
     @classmethod
@@ -347,8 +346,15 @@ def _too_few(what: str) -> InputError:
     )
 
 
-def _periods(points: Points, lengths: Sequence[float] | None, source: str) -> Points:
-    extents = np.ptp(points, axis=0)
+def _ends(points: Points, comm: MPI.Comm) -> tuple[Points, Points]:
+    """The least and the largest coordinates of all ranks' points; collective."""
+    low, high = points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)
+    comm.Allreduce(MPI.IN_PLACE, low, op=MPI.MIN)
+    comm.Allreduce(MPI.IN_PLACE, high, op=MPI.MAX)
+    return low, high
+
+
+def _periods(extents: Points, lengths: Sequence[float] | None, source: str) -> Points:
     if lengths is None:
         return extents
     periods = np.asarray(lengths, dtype=float)
@@ -363,60 +369,166 @@ def _periods(points: Points, lengths: Sequence[float] | None, source: str) -> Po
 
 
 def _identify(
-    arrays: meshfile.MeshArrays, periods: Points, periodic: tuple[bool, ...], source: str
+    arrays: meshfile.MeshArrays,
+    low: Points,
+    periods: Points,
+    periodic: tuple[bool, ...],
+    comm: MPI.Comm,
+    source: str,
 ) -> meshfile.MeshArrays:
-    """Give the nodes of opposite faces one number: that of the node with the least coordinates."""
-    x = arrays.points - arrays.points.min(axis=0)
-    near = 1e-6 * periods
+    """Give the nodes of opposite faces one number: that of the node with the least coordinates.
+
+    Collective; `arrays` is this rank's slice, and so is the result.
+    """
+    x = arrays.points - low
+    near, edge = 1e-6 * periods, 1e-3 * float(periods.max())
+    corners = Remote(comm, len(x), arrays.cells)
     folded, outer = x.copy(), np.zeros(len(x), dtype=bool)
-    for axis, again in enumerate(periodic):
-        if again:
-            low, high = x[:, axis] < near[axis], x[:, axis] > periods[axis] - near[axis]
-            _check_faces(arrays, x, axis, (low, high), near[axis], source)
-            folded[high, axis] -= periods[axis]
-            outer |= low | high
-    faces = np.flatnonzero(outer)
-    pairs = cKDTree(folded[faces]).query_pairs(near.max(), output_type="ndarray")
-    graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (len(faces),) * 2)
-    parts, part = connected_components(graph, directed=False)
-    descending = np.argsort(-x[faces].sum(axis=1), kind="stable")
-    least = np.empty(parts, dtype=np.int64)
-    least[part[descending]] = faces[descending]
-    image = np.arange(len(x))
-    image[faces] = least[part]
-    base, number = np.unique(image, return_inverse=True)
-    named = {key: number[nodes] for key, nodes in arrays.named.items()}
-    return arrays._replace(points=arrays.points[base], cells=number[arrays.cells], named=named)
+    for axis in np.flatnonzero(periodic):
+        sides = (x[:, axis] < near[axis], x[:, axis] > periods[axis] - near[axis])
+        if comm.allreduce(bool(sides[1].any()), op=MPI.LOR):
+            faces = _faces(corners, sides, arrays.cell[0])
+            _check_faces(x, int(axis), faces, (float(near[axis]), edge), comm, source)
+        folded[sides[1], axis] -= periods[axis]
+        outer |= sides[0] | sides[1]
+    faces_ = np.flatnonzero(outer)
+    peers = _Near(comm, folded[faces_], float(near.max()), edge)
+    image = np.arange(len(x)) + corners.first
+    image[faces_] = peers.least(x[faces_].sum(axis=1), image[faces_])
+    base = image == np.arange(len(x)) + corners.first
+    number = np.cumsum(base) - 1 + sum(comm.allgather(int(base.sum()))[: comm.rank])
+    number[faces_] = Remote(comm, len(x), image[faces_]).get(number)
+    named = {
+        key: Remote(comm, len(x), nodes).get(number) for key, nodes in sorted(arrays.named.items())
+    }
+    return arrays._replace(points=arrays.points[base], cells=corners.get(number), named=named)
+
+
+def _faces(corners: Remote, sides: tuple[Flags, Flags], shape: str) -> tuple[Flags, Flags]:
+    """Which nodes of this rank are on a facet, of any rank, in one of two faces; collective."""
+    found = []
+    for side in sides:
+        there = corners.get(side)
+        d = {"triangle": 2, "quadrilateral": 2}.get(shape, 3)
+        vertices, facet = (d + 1, d) if shape in SIMPLICES else (2**d, 2 ** (d - 1))
+        flat = there[:, :vertices].sum(axis=1) >= facet
+        found.append(corners.mark(there & flat[:, None]))
+    return found[0], found[1]
 
 
 def _check_faces(
-    arrays: meshfile.MeshArrays,
     x: Points,
     axis: int,
-    sides: tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]],
-    near: float,
+    faces: tuple[Flags, Flags],
+    near: tuple[float, float],
+    comm: MPI.Comm,
     source: str,
 ) -> None:
-    """Each node of a facet in one face has an image in the other; a lone node needs none."""
-    d = x.shape[1]
-    corners, facet = (d + 1, d) if arrays.cell[0] in SIMPLICES else (2**d, 2 ** (d - 1))
-    found = []
-    for side in sides:
-        there = side[arrays.cells]
-        flat = there[:, :corners].sum(axis=1) >= facet
-        found.append(np.unique(arrays.cells[flat][there[flat]]))
-    low, high = (x[nodes][:, [a for a in range(d) if a != axis]] for nodes in found)
-    if not sides[1].any() or not len(low) + len(high):
-        return
-    gap = np.inf
-    if len(low) and len(high):
-        gap = max(float(cKDTree(a).query(b)[0].max()) for a, b in ((low, high), (high, low)))
-    if gap > near or len(low) != len(high):
+    """Each node of a facet in one face has an image in the other; a lone node needs none.
+
+    Collective. `near` is how near, and the length of a bin.
+    """
+    across = [a for a in range(x.shape[1]) if a != axis]
+    low, high = (x[face][:, across] for face in faces)
+    points = np.concatenate([low, high])
+    upper = np.arange(len(points)) >= len(low)
+    lonely = int((~_Near(comm, points, *near).paired(upper)).sum())
+    lows, highs, lonely = comm.allreduce(np.array([len(low), len(high), lonely])).tolist()
+    if lonely or lows != highs:
+        gap = max(_gap(comm, a, b) for a, b in ((low, high), (high, low)))
         raise InputError(
             f"The faces {AXES[axis]}min and {AXES[axis]}max of the mesh '{source}' do not match: "
-            f"{len(low)} and {len(high)} nodes, the largest mismatch is {gap:.3g}. Mesh them "
+            f"{lows} and {highs} nodes, the largest mismatch is {gap:.3g}. Mesh them "
             "alike (gmsh.model.mesh.setPeriodic), or leave this axis out of `periodic`."
         )
+
+
+def _gap(comm: MPI.Comm, low: Points, high: Points) -> float:
+    """Largest distance of a point to the nearest of others; gathers a face, for a message."""
+    every = np.concatenate(comm.allgather(low))
+    distance = cKDTree(high).query(every)[0] if len(high) else np.full(len(every), np.inf)
+    comm.Allreduce(MPI.IN_PLACE, distance, op=MPI.MIN)
+    return float(distance.max(initial=0.0))
+
+
+class _Near:
+    """Points of all ranks, each posted to those ranks that look for others near it.
+
+    Space is cut into cubes, of each of which one rank is the directory; a point is posted to those
+    of all the cubes that it is near to, so of two near ones each meets the other somewhere.
+    """
+
+    def __init__(self, comm: MPI.Comm, points: Points, near: float, edge: float) -> None:
+        """Post the points; collective.
+
+        Args:
+            comm: The ranks.
+            points: Of this rank, (n, d).
+            near: How far from one another near ones are.
+            edge: Of a cube, at least twice as long.
+        """
+        self._comm, n = comm, len(points)
+        ends = [np.floor((points + s * near) / edge).astype(np.int64) for s in (-1, 1)]
+        to = []
+        for sides in product((0, 1), repeat=points.shape[1]):
+            key = np.zeros(n, dtype=np.int64)
+            for axis, side in enumerate(sides):
+                key = key * 1_000_003 + ends[side][:, axis]
+            to.append(key % 7919 % comm.size)
+        posts = np.unique(np.arange(n) * comm.size + np.stack(to), axis=None)
+        self._point, rank = np.divmod(posts, comm.size)
+        self._exchange = Exchange(comm, rank)
+        self._n, self._near = n, near
+        self._points = self._send(points)
+
+    def _send(self, values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        return self._exchange.send(values[self._point])
+
+    def paired(self, upper: Flags) -> Flags:
+        """Whether a point has one of the other kind near it, (n,); collective."""
+        kind = self._send(upper)
+        found = np.zeros(len(kind), dtype=bool)
+        for mine in (kind, ~kind):
+            if mine.any() and not mine.all():
+                tree = cKDTree(self._points[~mine])
+                found[mine] = tree.query(self._points[mine])[0] <= self._near
+        answer = np.zeros(self._n, dtype=bool)
+        answer[self._point[self._exchange.back(found)]] = True
+        return answer
+
+    def least(self, order: Points, number: Numbers) -> Numbers:
+        """The number of the point first in order among those that near ones join; collective.
+
+        Args:
+            order: Of each point, (n,).
+            number: Of each point, (n,).
+        """
+        count = len(self._points)
+        pairs = np.zeros((0, 2), dtype=np.int64)
+        if count:
+            pairs = cKDTree(self._points).query_pairs(self._near, output_type="ndarray")
+        graph = coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), (count, count))
+        parts, part = (
+            connected_components(graph, directed=False) if count else (0, np.zeros(0, int))
+        )
+        while True:  # mostly twice: what joins chains across cubes, and that nothing has changed
+            orders, numbers = self._send(order), self._send(number)
+            first = _first(part, parts, orders, numbers)[part]
+            orders = self._exchange.back(orders[first])
+            numbers = self._exchange.back(numbers[first])
+            first = _first(self._point, self._n, orders, numbers)
+            changed = bool((numbers[first] != number).any())
+            order, number = orders[first], numbers[first]
+            if not self._comm.allreduce(changed, op=MPI.LOR):
+                return number
+
+
+def _first(group: Numbers, groups: int, order: Points, number: Numbers) -> Numbers:
+    """Of each group the member first in order, of equals that of the largest number, (groups,)."""
+    first = np.zeros(groups, dtype=np.int64)
+    backwards = np.lexsort((number, -order))
+    first[group[backwards]] = backwards
+    return first
 
 
 def _unwrap(joined: mesh.Mesh, periods: Points, periodic: tuple[bool, ...]) -> mesh.Mesh:
@@ -485,17 +597,14 @@ def _connected(mesh_: mesh.Mesh) -> tuple[Numbers, Numbers]:
     parts, part = connected_components(graph, directed=False)
     least = la.vector(shared, 1)
     least.array[:] = number.array
-    ghosts = np.asarray(shared.ghosts)
+    owners = Exchange(mesh_.comm, np.asarray(shared.owners))
+    mine = owners.send(np.asarray(shared.ghosts)) - shared.local_range[0]
     while True:
         before = least.array.copy()
         lowest = np.full(parts, np.inf)
         np.minimum.at(lowest, part, least.array)
         least.array[:] = lowest[part]
-        told = mesh_.comm.allgather((ghosts, least.array[shared.size_local :].copy()))
-        places, values = (np.concatenate([each[i] for each in told]) for i in (0, 1))
-        mine = places - shared.local_range[0]
-        here = (mine >= 0) & (mine < shared.size_local)
-        np.minimum.at(least.array, mine[here], values[here])
+        np.minimum.at(least.array, mine, owners.send(least.array[shared.size_local :]))
         least.scatter_forward()
         if not mesh_.comm.allreduce(bool((least.array != before).any()), op=MPI.LOR):
             return number.array.astype(np.int64), least.array.astype(np.int64)

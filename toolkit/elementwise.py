@@ -1,15 +1,18 @@
-"""Operators that are one element tensor, scaled cell by cell: no matrix is ever assembled.
+"""Operators of element tensors that are scaled cell by cell, solved by geometric multigrid.
 
-A coefficient c that is constant in each cell leaves the integral, so that a(u, v) = Σ c_c Kᵤᵥ with
-one tensor K for all cells of a box. `scaled_form` finds c in the UFL: the largest parts of the
-integrand that are scalar, constant in a cell and depend on data, without their constant factors.
-The tensor is tabulated once; a new design costs the evaluation of c. Conjugate gradients are
-preconditioned by the cycle of `multigrid`. Load cases are solved together, in step, so that
-what a grid's matrix is read for serves them all. Everything is distributed.
+A coefficient c that is constant in each cell leaves the integral, so that a(u, v) = Σ c_c K_c(u, v)
+with tensors that no design changes, and one for all cells of a box, where no matrix is assembled.
+`scaled_form` finds c in the UFL: the largest parts of the integrand that are scalar, constant in a
+cell and depend on data, without their constant factors. The tensors are tabulated once; a new
+design costs the evaluation of c. What else a form has, such as springs, is assembled the general
+way and added. Conjugate gradients are preconditioned by the cycle of `multigrid`. Load cases are
+solved together, in step, so that what a grid's matrix is read for serves them all. Everything is
+distributed.
 """
 
 import weakref
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,15 +27,19 @@ from ufl.checks import is_cellwise_constant
 from ufl.classes import Division, Product
 from ufl.core.expr import Expr
 
+from toolkit.auxiliary import lattices
 from toolkit.domain import Domain
 from toolkit.errors import SolverError
+from toolkit.grids import AssembledGrid, Fields
+from toolkit.kernels import Kernels
 from toolkit.levels import Level, Transfer, coarser, finest
-from toolkit.multigrid import FEW, Fields, Multigrid
+from toolkit.multigrid import Multigrid, nested, on_lattices
 from toolkit.solver import Fingerprint, LinearSolver, Operator, Recipe, is_chosen
 
 __all__ = ["Elementwise", "operator"]
 
 Array = npt.NDArray[np.float64]
+FEW = 400  # nodes of a grid that is factorised on every rank
 LARGEST = 1000  # nodes of a coarsest grid that is still worth factorising on every rank
 
 
@@ -43,8 +50,20 @@ class Scaled(NamedTuple):
     scale: Expr
 
 
+class Rest(NamedTuple):
+    """What is left of a form beside a scaled part, and its matrix: each rank's share of it."""
+
+    compiled: fem.Form
+    matrix: la.MatrixCSR
+
+    def assemble(self) -> None:
+        """What this rank's cells add, into the matrix."""
+        self.matrix.set_value(0.0)
+        fem.assemble_matrix(self.matrix, self.compiled)
+
+
 class Elementwise:
-    """The `Operator` of a form that is one tensor scaled cell by cell, on a box.
+    """The `Operator` of a symmetric positive form of degree one or two.
 
     Attributes:
         form, compiled, conditions, symmetric, fixed, solver: As of an `Operator`.
@@ -58,10 +77,9 @@ class Elementwise:
         conditions: Sequence[fem.DirichletBC],
         *,
         name: str,
-        scale: Expr,
-        tensor: Array,
-        levels: Sequence[Level],
-        transfers: Sequence[Transfer],
+        scale: Expr | None,
+        rest: Rest | None,
+        multigrid: Callable[..., Multigrid],
         rtol: float,
     ) -> None:
         """Lay out the grids; nothing depends on the design yet.
@@ -70,10 +88,9 @@ class Elementwise:
             form: Bilinear form.
             conditions: Dirichlet conditions.
             name: Options prefix and the name in errors.
-            scale: c, UFL that is constant in each cell.
-            tensor: K, in the order of the levels' cells.
-            levels: Nested grids, the mesh's own first.
-            transfers: The ways between them.
+            scale: c, UFL that is constant in each cell; None if nothing is scaled.
+            rest: What else the form has, if anything.
+            multigrid: Makes the grids, given `free`: 1 at unknowns that are not fixed, else 0.
             rtol: Relative residual at which the Krylov method ends.
         """
         space = form.arguments()[0].ufl_function_space()
@@ -88,13 +105,12 @@ class Elementwise:
         fixed = np.zeros(self._owned + index_map.num_ghosts * block, dtype=bool)
         fixed[held] = True
         self.fixed = np.flatnonzero(fixed[: self._owned]).astype(np.int32)
-        self._multigrid = Multigrid(
-            levels, transfers, block=block, tensor=tensor, fixed=fixed, comm=self._comm
-        )
+        self._multigrid = multigrid(free=(~fixed).astype(float))
         cells = space.mesh.topology.index_map(space.mesh.topology.dim).size_local
         self._cells = np.arange(cells, dtype=np.int32)
-        self._scale_form, self._places = scale, _places(space, levels[0])
-        self._scale = fem.Expression(scale, np.full((1, space.mesh.topology.dim), 0.5))
+        self._scale_form, self._rest = scale, rest
+        middle = np.full((1, space.mesh.topology.dim), 0.25)
+        self._scale = None if scale is None else fem.Expression(scale, middle)
         self._mesh = space.mesh
         sizes = (self._owned, index_map.size_global * block)
         matrix = PETSc.Mat().createPython((sizes, sizes), _Product(self), comm=self._comm)
@@ -108,7 +124,10 @@ class Elementwise:
         """Take new scales of the cells, if a coefficient has changed; collective."""
         if not self._fingerprint.renew():
             return
-        self._multigrid.update(self._scale.eval(self._mesh, self._cells).reshape(-1))
+        if self._rest is not None:
+            self._rest.assemble()
+        scale = self._scale
+        self._multigrid.update(scale and scale.eval(self._mesh, self._cells).reshape(-1))
         self.solver.matrix.assemble()
 
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
@@ -132,17 +151,16 @@ class Elementwise:
         Returns:
             A function that adds it to local entries, ghosts included; None for other forms.
         """
-        scaled = scaled_form(form)
-        if scaled is None or scaled.scale != self._scale_form:
+        fine, scaled = self._multigrid.fine, scaled_form(form)
+        if scaled is None or scaled.scale != self._scale_form or isinstance(fine, AssembledGrid):
             return None
         compiled = fem.form(scaled.unit)
-        fine = self._multigrid.fine
+        places = _places(self.form.arguments()[0].ufl_function_space(), fine.cells)
 
         def add(b: Array) -> None:
             self.update()
-            f = _tabulated(compiled, self._mesh, 1.0)[self._places]
-            cells = fine.level.cells
-            fine.kernels("load_scaled", len(cells), cells, f, fine.scale, b)
+            f = _tabulated(compiled, self._mesh, 1.0)[places]
+            fine.kernels("load_scaled", len(fine.cells), fine.cells, f, fine.scale, b)
 
         return add
 
@@ -215,7 +233,7 @@ class Elementwise:
         """The search directions of so many load cases, made once."""
         if count not in self._searches:
             fine = self._multigrid.fine
-            self._searches[count] = Fields(fine.level, fine.block, count)
+            self._searches[count] = Fields(fine.index_map, fine.block, count)
         return self._searches[count]
 
     def _turn(self, p: Fields, z: Fields, β: Array) -> None:
@@ -291,11 +309,10 @@ def operator(
     rtol: float,
     near_null: Sequence[Array] = (),
 ) -> Any:
-    """An `Elementwise` operator where the form and the mesh allow it, else an `Operator`.
+    """An `Elementwise` operator for large problems of degree one or two, else an `Operator`.
 
-    That is on boxes of quadrilaterals or hexahedra whose cells can be halved down to a few, for
-    forms of degree one that are one integral over all cells, scaled by a cell-wise scalar; and if
-    the command line chooses no solver or preconditioner for this state.
+    The command line may choose otherwise: naming a solver or preconditioner of this state asks for
+    an assembled matrix.
 
     Args:
         domain: The mesh.
@@ -307,25 +324,39 @@ def operator(
         near_null: Modes for an assembled matrix.
     """
     space = form.arguments()[0].ufl_function_space()
-    linear = space.ufl_element().degree == 1
-    scaled = None
-    if not recipe.direct_method and domain.lattice is not None and linear and not is_chosen(name):
-        scaled = scaled_form(form)
-    if scaled is not None:
-        levels, transfers = _grids(domain, space)
-        tensor = _tensor(scaled.unit, levels[0])
-        if tensor is not None and levels[-1].index_map.size_global <= LARGEST and transfers:
-            return Elementwise(
-                form,
-                conditions,
-                name=name,
-                scale=scaled.scale,
-                tensor=tensor,
-                levels=levels,
-                transfers=transfers,
-                rtol=rtol,
-            )
-    return Operator(form, conditions, name=name, recipe=recipe, near_null=near_null)
+    if recipe.direct_method or space.ufl_element().degree > 2 or is_chosen(name):
+        return Operator(form, conditions, name=name, recipe=recipe, near_null=near_null)
+    scaled, left = _split(form)
+    rest = None
+    if left is not None:
+        compiled = fem.form(left)
+        rest = Rest(compiled, fem.create_matrix(compiled))
+    return Elementwise(
+        form,
+        conditions,
+        name=name,
+        scale=scaled and scaled.scale,
+        rest=rest,
+        multigrid=_grids(domain, space, scaled, rest),
+        rtol=rtol,
+    )
+
+
+def _split(form: ufl.Form) -> tuple[Scaled | None, ufl.Form | None]:
+    """The integrals that one cell-wise scalar scales, and the others; collective."""
+    parts, others = list[Scaled](), []
+    for integral in form.integrals():
+        found = scaled_form(ufl.Form([integral]))
+        if found and (not parts or found.scale == parts[0].scale) and _linear(found.unit):
+            parts.append(found)
+        else:
+            others.append(integral)
+    rest = ufl.Form(others) if others else None
+    if not parts:
+        return None, rest
+    (one,) = parts[0].unit.coefficients()
+    units = [ufl.replace(part.unit, {part.unit.coefficients()[0]: one}) for part in parts]
+    return Scaled(sum(units[1:], units[0]), parts[0].scale), rest
 
 
 def scaled_form(form: ufl.Form) -> Scaled | None:
@@ -385,7 +416,32 @@ def _peeled(e: Expr, one: fem.Function, cores: list[Expr], varies: Callable[[Exp
     return one
 
 
-def _grids(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list[Transfer]]:
+def _grids(
+    domain: Domain, space: fem.FunctionSpace, scaled: Scaled | None, rest: Rest | None
+) -> Callable[..., Multigrid]:
+    """The grids of a box, or lattices under the mesh; collective."""
+    block = space.dofmap.index_map_bs
+    compiled = None if scaled is None else fem.form(scaled.unit)
+    if domain.lattice is not None and space.ufl_element().degree == 1 and compiled and not rest:
+        levels, transfers = _halved(domain, space)
+        if transfers and levels[-1].index_map.size_global <= LARGEST:
+            tensor = _tensor(compiled, space, levels[0].cells)
+            return partial(nested, levels, transfers, block=block, tensor=tensor)
+    clouds, ways = lattices(domain, space, FEW)
+    dofs = space.dofmap.list[: len(domain.cells)]
+    order = np.argsort(dofs, axis=1).astype(np.int32)
+    return partial(
+        on_lattices,
+        clouds,
+        ways,
+        block=block,
+        cells=np.take_along_axis(dofs, order, axis=1),
+        tensors=None if compiled is None else _tensors(compiled, space, order),
+        rest=rest and rest.matrix,
+    )
+
+
+def _halved(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list[Transfer]]:
     """The nested grids of a box; collective."""
     levels, transfers = [finest(domain, space)], []
     while levels[-1].index_map.size_global > FEW:
@@ -397,28 +453,45 @@ def _grids(domain: Domain, space: fem.FunctionSpace) -> tuple[list[Level], list[
     return levels, transfers
 
 
-def _tensor(unit: ufl.Form, level: Level) -> Array | None:
-    """K of one cell in the order of a level's cells; None if K is not linear in the scale.
-
-    All cells are alike, so that of this rank's first will do; collective.
-    """
-    space = unit.arguments()[0].ufl_function_space()
-    mesh = space.mesh
-    compiled = fem.form(unit)
+def _linear(unit: ufl.Form) -> bool:
+    """Whether a tensor is proportional to the scale; collective."""
+    compiled, mesh = fem.form(unit), unit.arguments()[0].ufl_function_space().mesh
     found = [_tabulated(compiled, mesh, scale) for scale in (1.0, 3.0, 0.0)]
     K, thrice, nothing = (mesh.comm.bcast(k) for k in found)
     size = np.abs(K).max()
-    if np.abs(thrice - 3 * K).max() > 1e-12 * size or np.abs(nothing).max() > 1e-14 * size:
-        return None
-    places = mesh.comm.bcast(_places(space, level))
+    return bool(
+        np.abs(thrice - 3 * K).max() <= 1e-12 * size and np.abs(nothing).max() <= 1e-14 * size
+    )
+
+
+def _tensor(compiled: fem.Form, space: fem.FunctionSpace, cells: Any) -> Array:
+    """K of one cell in the order of a level's cells; all are alike, so this will do; collective."""
+    comm = space.mesh.comm
+    K = comm.bcast(_tabulated(compiled, space.mesh, 1.0))
+    places = comm.bcast(_places(space, cells))
     K = K[np.ix_(places, places)]
     return np.ascontiguousarray((K + K.T) / 2)
 
 
-def _places(space: fem.FunctionSpace, level: Level) -> npt.NDArray[np.int64]:
+def _tensors(compiled: fem.Form, space: fem.FunctionSpace, order: npt.NDArray[np.int32]) -> Array:
+    """K of this rank's cells, for the pairs of their nodes in that order from the diagonal on."""
+    form, ffi, mesh = compiled.ufcx_form, compiled.module.ffi, space.mesh
+    (count, nodes), block = order.shape, space.dofmap.index_map_bs
+    kernels = Kernels(mesh.comm, nodes, block)
+    K = np.zeros((count, nodes * (nodes + 1) // 2, block, block))
+    corners = np.ascontiguousarray(mesh.geometry.dofmaps[0])
+    geometry = (corners.shape[1], corners, mesh.geometry.x, order, np.zeros(3 * corners.shape[1]))
+    constants = fem.pack_constants(compiled)
+    for k in range(form.form_integral_offsets[0], form.form_integral_offsets[1]):
+        kernel = int(ffi.cast("uintptr_t", form.form_integrals[k].tabulate_tensor_float64))
+        kernels("tabulate", count, kernel, constants, *geometry, K)
+    return K
+
+
+def _places(space: fem.FunctionSpace, cells: Any) -> npt.NDArray[np.int64]:
     """Where the unknowns of this rank's first cell stand in its tensor, in the level's order."""
     block = space.dofmap.index_map_bs
-    order = np.argsort(space.dofmap.list[0])[np.argsort(np.argsort(level.cells[0]))]
+    order = np.argsort(space.dofmap.list[0])[np.argsort(np.argsort(cells[0]))]
     return (order[:, None] * block + np.arange(block)).ravel()
 
 

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 #define N (NV * BS)
-#define PAD (BS == 3 ? 4 : BS) /* rows of a stored block, so that a column is one vector */
+#define PAIRS (NV * (NV + 1) / 2)
 
 /* y += c K u, K symmetric, by columns: the inner loop is over contiguous entries. */
 static inline void add_product(const double *restrict K, const int32_t *restrict nodes, double c,
@@ -85,36 +85,156 @@ void coarsen(int64_t cells, const int32_t *parent, const int32_t *class, const d
     }
 }
 
-/* Matrix of a level from its tensors, in blocks by columns, PAD x BS; place[c][a][b] is the number
-   of the block that couples node a to node b. */
+/* Symmetric matrices by rows of nodal blocks, of which the upper half is stored: the blocks of a row
+   from its diagonal on, each by columns. `place` says to which block each pair of a cell's
+   nodes belongs, -1 for pairs below the diagonal. */
+static inline void add_block(double *block, double c, const double *k, int64_t stride)
+{
+    for (int j = 0; j < BS; j++)
+        for (int i = 0; i < BS; i++) block[j * BS + i] += c * k[i * stride + j];
+}
+
+/* From full tensors, N x N by rows. */
 void assemble(int64_t cells, const int32_t *place, const double *K, double *blocks)
 {
     for (int64_t c = 0; c < cells; c++)
         for (int a = 0; a < NV; a++)
             for (int b = 0; b < NV; b++) {
-                double *block = blocks + (int64_t)place[(c * NV + a) * NV + b] * PAD * BS;
-                const double *k = K + c * N * N + a * BS * N + b * BS;
-                for (int i = 0; i < BS; i++)
-                    for (int j = 0; j < BS; j++) block[j * PAD + i] += k[i * N + j];
+                const int64_t at = place[(c * NV + a) * NV + b];
+                if (at >= 0)
+                    add_block(blocks + at * BS * BS, 1.0, K + c * N * N + a * BS * N + b * BS, N);
             }
+}
+
+/* From the upper pairs of nodes of each tensor, scaled. */
+void assemble_scaled(int64_t cells, const int32_t *place, const double *K, const double *scale,
+                     double *blocks)
+{
+    for (int64_t c = 0; c < cells; c++)
+        for (int64_t p = c * PAIRS; p < (c + 1) * PAIRS; p++)
+            add_block(blocks + (int64_t)place[p] * BS * BS, scale[c], K + p * BS * BS, BS);
+}
+
+/* Those tensors by the form compiler's kernel for a coefficient of one. The pairs are in the order
+   of the nodes order[c], positions in the cell. */
+typedef void tabulate_tensor(double *, const double *, const double *, const double *, const int *,
+                             const uint8_t *, void *);
+
+void tabulate(int64_t cells, void *kernel, const double *constants, int64_t corners,
+              const int32_t *geometry, const double *points, const int32_t *order, double *x,
+              double *K)
+{
+    const double one = 1.0;
+    for (int64_t c = 0; c < cells; c++) {
+        double full[N * N];
+        for (int i = 0; i < N * N; i++) full[i] = 0.0;
+        for (int64_t a = 0; a < corners; a++)
+            for (int k = 0; k < 3; k++)
+                x[3 * a + k] = points[3 * (int64_t)geometry[c * corners + a] + k];
+        ((tabulate_tensor *)kernel)(full, &one, constants, x, 0, 0, 0);
+        for (int a = 0; a < NV; a++)
+            for (int b = a; b < NV; b++) {
+                const double *from =
+                    full + order[c * NV + a] * BS * N + order[c * NV + b] * BS;
+                for (int i = 0; i < BS; i++)
+                    for (int j = 0; j < BS; j++) K[i * BS + j] += from[i * N + j];
+                K += BS * BS;
+            }
+    }
 }
 
 /* y = A x of such a matrix. */
 void product(int64_t nodes, const int32_t *start, const int32_t *column, const double *blocks,
              int64_t fields, const double *const *x, double *const *y)
 {
+    for (int64_t m = 0; m < fields; m++)
+        for (int64_t i = 0; i < nodes * BS; i++) y[m][i] = 0.0;
     for (int64_t n = 0; n < nodes; n++)
         for (int64_t m = 0; m < fields; m++) {
-            double sum[PAD];
-            for (int i = 0; i < PAD; i++) sum[i] = 0.0;
+            const double *restrict from = x[m];
+            double *restrict to = y[m];
+            double sum[BS], own[BS];
+            for (int i = 0; i < BS; i++) sum[i] = 0.0, own[i] = from[BS * n + i];
             for (int32_t e = start[n]; e < start[n + 1]; e++) {
-                const double *u = x[m] + (int64_t)BS * column[e];
-                const double *block = blocks + (int64_t)e * PAD * BS;
+                const double *restrict block = blocks + (int64_t)e * BS * BS;
+                const int64_t at = (int64_t)BS * column[e];
                 for (int j = 0; j < BS; j++)
-                    for (int i = 0; i < PAD; i++) sum[i] += block[j * PAD + i] * u[j];
+                    for (int i = 0; i < BS; i++) sum[i] += block[j * BS + i] * from[at + j];
+                if (column[e] == n) continue;
+                for (int j = 0; j < BS; j++)
+                    for (int i = 0; i < BS; i++) to[at + j] += block[j * BS + i] * own[i];
             }
-            for (int i = 0; i < BS; i++) y[m][BS * n + i] = sum[i];
+            for (int i = 0; i < BS; i++) to[BS * n + i] += sum[i];
         }
+}
+
+/* Plan of C = P' A P. Row i of the upper half of A, times P, has width[i] blocks; the product of
+   entry e with the k-th parent of its column goes to the block slot[e, k] of that row, which goes,
+   for each parent of i, to the entry `target` of C: 4 times its number, plus 1 if it lies there
+   transposed and 2 if it lies on the diagonal. `where` is -1 for all columns before and after. */
+void plan_galerkin(int64_t rows, const int32_t *start, const int32_t *column,
+                   const int32_t *p_start, const int32_t *p_column, const int32_t *c_start,
+                   const int32_t *c_column, int32_t *where, int32_t *seen, int32_t *slot,
+                   int32_t *width, int32_t *target)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        int32_t found = 0;
+        for (int32_t e = start[i]; e < start[i + 1]; e++)
+            for (int32_t k = p_start[column[e]]; k < p_start[column[e] + 1]; k++) {
+                const int32_t J = p_column[k];
+                if (where[J] < 0) {
+                    where[J] = found;
+                    seen[found++] = J;
+                }
+                *slot++ = where[J];
+            }
+        width[i] = found;
+        for (int32_t k = p_start[i]; k < p_start[i + 1]; k++)
+            for (int32_t b = 0; b < found; b++) {
+                const int32_t I = p_column[k], J = seen[b];
+                const int32_t row = I < J ? I : J, wanted = I < J ? J : I;
+                int32_t low = c_start[row], high = c_start[row + 1];
+                while (high - low > 1) {
+                    const int32_t middle = (low + high) / 2;
+                    if (c_column[middle] <= wanted) low = middle;
+                    else high = middle;
+                }
+                *target++ = 4 * low + (I > J) + 2 * (I == J);
+            }
+        for (int32_t b = 0; b < found; b++) where[seen[b]] = -1;
+    }
+}
+
+/* C += P' A P by that plan; `work` holds the widest row of A P. Half of a diagonal block is taken
+   with the upper half, the other half with the transposed lower one. */
+void galerkin(int64_t rows, const int32_t *start, const int32_t *column, const double *A,
+              const int32_t *p_start, const int32_t *p_column, const double *weight,
+              const int32_t *slot, const int32_t *width, const int32_t *target, double *work,
+              double *C)
+{
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t n = 0; n < (int64_t)width[i] * BS * BS; n++) work[n] = 0.0;
+        for (int32_t e = start[i]; e < start[i + 1]; e++) {
+            const double *block = A + (int64_t)e * BS * BS;
+            const double half = column[e] == i ? 0.5 : 1.0;
+            for (int32_t k = p_start[column[e]]; k < p_start[column[e] + 1]; k++) {
+                double *restrict sum = work + (int64_t)*slot++ * BS * BS;
+                const double w = half * weight[k];
+                for (int n = 0; n < BS * BS; n++) sum[n] += w * block[n];
+            }
+        }
+        for (int32_t k = p_start[i]; k < p_start[i + 1]; k++)
+            for (int32_t b = 0; b < width[i]; b++) {
+                const int32_t kind = *target % 4;
+                double *restrict sum = C + (int64_t)(*target++ / 4) * BS * BS;
+                const double *from = work + b * BS * BS, w = weight[k];
+                if (kind != 1)
+                    for (int n = 0; n < BS * BS; n++) sum[n] += w * from[n];
+                if (kind != 0)
+                    for (int i_ = 0; i_ < BS; i_++)
+                        for (int j = 0; j < BS; j++) sum[j * BS + i_] += w * from[i_ * BS + j];
+            }
+    }
 }
 
 /* Interpolation by rows of nodes, y += P x, and its transpose. */

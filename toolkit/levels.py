@@ -18,12 +18,13 @@ from mpi4py import MPI
 
 from toolkit.domain import Domain, Lattice
 
-__all__ = ["Level", "Transfer", "coarser", "finest"]
+__all__ = ["Level", "Lookup", "Transfer", "coarser", "finest", "shared"]
 
 FLAT = 1.9  # cells longer than so many times their shortest edge are not made longer still
 
 Integers = npt.NDArray[np.int32]
 Array = npt.NDArray[np.float64]
+Keys = npt.NDArray[np.int64]
 
 
 class Level(NamedTuple):
@@ -108,7 +109,7 @@ def coarser(level: Level, comm: MPI.Comm) -> tuple[Level, Transfer] | None:
     others = np.setdiff1d(np.concatenate([cell_keys.ravel(), row_keys]), mine)
     index_map = _index_map(comm, mine, others, int(np.prod(shape)))
     keys = np.concatenate([mine, others])
-    local = _Lookup(keys)
+    local = Lookup(keys)
     coarse = Level(lattice, index_map, _positions(keys, shape), coarse_corners, local(cell_keys))
     start = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=owned))])
     transfer = Transfer(
@@ -133,21 +134,19 @@ def _nodes_along(lattice: Lattice) -> Integers:
     return np.array(lattice.resolution, dtype=np.int32) + ~np.array(lattice.periodic)
 
 
-def _keys(positions: Integers, shape: Integers) -> npt.NDArray[np.int64]:
+def _keys(positions: Integers, shape: Integers) -> Keys:
     """One number for each position, (…, d) → (…)."""
     strides = np.concatenate([[1], np.cumprod(shape[:-1], dtype=np.int64)])
     return np.asarray((positions * strides).sum(axis=-1), dtype=np.int64)
 
 
-def _positions(keys: npt.NDArray[np.int64], shape: Integers) -> Integers:
+def _positions(keys: Keys, shape: Integers) -> Integers:
     """The positions of some keys, (n, d)."""
     found = np.unravel_index(keys, tuple(shape), order="F")
     return np.stack(found, axis=1).astype(np.int32)
 
 
-def _interpolation(
-    nodes: Integers, step: Integers, lattice: Lattice
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Array]:
+def _interpolation(nodes: Integers, step: Integers, lattice: Lattice) -> tuple[Keys, Keys, Array]:
     """Row, key of the coarse node and weight of every entry of the interpolation, by rows."""
     low, between = nodes // step, nodes % step != 0
     shape, d = _nodes_along(lattice), nodes.shape[1]
@@ -174,36 +173,69 @@ def _children(steps: Integers, step: Integers) -> Array:
     return Q
 
 
-class _Lookup:
+class Lookup:
     """From keys to their positions in a list of them."""
 
-    def __init__(self, keys: npt.NDArray[np.int64]) -> None:
+    def __init__(self, keys: Keys) -> None:
         self._order = np.argsort(keys)
         self._sorted = keys[self._order]
 
-    def __call__(self, wanted: npt.NDArray[np.int64]) -> Integers:
+    def __call__(self, wanted: Keys) -> Integers:
+        """Where some keys stand."""
         return self._order[np.searchsorted(self._sorted, wanted)].astype(np.int32)
 
 
-def _index_map(
-    comm: MPI.Comm, mine: npt.NDArray[np.int64], others: npt.NDArray[np.int64], total: int
-) -> common.IndexMap:
+def shared(
+    comm: MPI.Comm, keys: Keys, marks: Keys, total: int
+) -> tuple[common.IndexMap, Keys, Keys]:
+    """Numbers for keys that several ranks may hold: the lowest of them owns; collective.
+
+    Args:
+        comm: Communicator.
+        keys: This rank's, in increasing order.
+        marks: A number with each, of which the largest on any rank is kept.
+        total: More than any key.
+
+    Returns:
+        The map; the keys in its order, owned ones first; their marks.
+    """
+    asked = comm.alltoall(_posted(comm, keys, total))
+    given = comm.alltoall(
+        np.split(marks, np.cumsum([len(k) for k in _posted(comm, keys, total)])[:-1])
+    )
+    known = np.unique(np.concatenate(asked))
+    owner, largest = np.full(len(known), comm.size), np.zeros(len(known), dtype=np.int64)
+    for rank, (theirs, mark) in enumerate(zip(asked, given, strict=True)):
+        place = np.searchsorted(known, theirs)
+        owner[place] = np.minimum(owner[place], rank)
+        largest[place] = np.maximum(largest[place], mark)
+    places = [np.searchsorted(known, theirs) for theirs in asked]
+    answers = comm.alltoall([np.stack([owner[place], largest[place]]) for place in places])
+    owners, marks = np.concatenate(answers, axis=1)
+    order = np.argsort(owners != comm.rank, kind="stable")
+    mine = int((owners == comm.rank).sum())
+    ordered = keys[order]
+    return _index_map(comm, ordered[:mine], ordered[mine:], total), ordered, marks[order]
+
+
+def _posted(comm: MPI.Comm, keys: Keys, total: int) -> list[Keys]:
+    """Keys in increasing order, by the rank that is their directory."""
+    share = -(-total // comm.size)
+    ends = np.searchsorted(keys, share * np.arange(1, comm.size, dtype=np.int64))
+    return np.split(keys, ends)
+
+
+def _index_map(comm: MPI.Comm, mine: Keys, others: Keys, total: int) -> common.IndexMap:
     """Numbers for the owned keys, and who owns the others: asked of a directory; collective."""
     first = sum(comm.allgather(len(mine))[: comm.rank])
-    share = -(-total // comm.size)  # keys that each rank is the directory of
-
-    def posted(keys: npt.NDArray[np.int64]) -> list[npt.NDArray[np.int64]]:
-        return [keys[keys // share == rank] for rank in range(comm.size)]
-
-    numbers = np.full(share, -1, dtype=np.int64)
-    owners = np.full(share, -1, dtype=np.int32)
-    mine_at = comm.alltoall([np.flatnonzero(mine // share == r) + first for r in range(comm.size)])
-    for rank, (keys, number) in enumerate(zip(comm.alltoall(posted(mine)), mine_at, strict=True)):
-        numbers[keys - comm.rank * share], owners[keys - comm.rank * share] = number, rank
-    asked = comm.alltoall(posted(others))
-    answers = comm.alltoall(
-        [(numbers[keys - comm.rank * share], owners[keys - comm.rank * share]) for keys in asked]
-    )
-    number = np.concatenate([n for n, _ in answers]) if len(others) else np.zeros(0, np.int64)
-    owner = np.concatenate([o for _, o in answers]) if len(others) else np.zeros(0, np.int32)
-    return common.IndexMap(comm, len(mine), number, owner.astype(np.int32), 1)
+    posted = _posted(comm, mine, total)
+    starts = first + np.concatenate([[0], np.cumsum([len(keys) for keys in posted])])
+    told = comm.alltoall(list(zip(posted, starts[:-1], strict=True)))
+    known = np.concatenate([keys for keys, _ in told])
+    number = np.concatenate([start + np.arange(len(keys)) for keys, start in told])
+    owner = np.repeat(np.arange(comm.size, dtype=np.int32), [len(keys) for keys, _ in told])
+    place = Lookup(known)
+    asked = [place(keys) for keys in comm.alltoall(_posted(comm, others, total))]
+    answers = comm.alltoall([(number[keys], owner[keys]) for keys in asked])
+    numbers, owners = (np.concatenate(part) for part in zip(*answers, strict=True))
+    return common.IndexMap(comm, len(mine), numbers.astype(np.int64), owners.astype(np.int32), 1)

@@ -1,11 +1,12 @@
 """Meshes as arrays: what gmsh and a converted file hold, before it is distributed.
 
-A gmsh mesh is read on rank 0 only. A converted file (`python -m toolkit convert`, HDF5) keeps the
-same arrays in the same order, and each rank reads its own slice of it, so no rank ever holds a
-large mesh whole. Nodes, cells and named entities keep the order of the .msh file.
+A converted file (`python -m toolkit convert`, HDF5) is read in slices, each rank its own, and no
+rank ever holds the mesh whole. A .msh is read by gmsh, on rank 0; its arrays are then dealt out in
+the same slices and dropped. Nodes, cells and named entities keep the order of the .msh file.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +17,19 @@ import numpy.typing as npt
 from dolfinx import cpp
 from mpi4py import MPI
 
-from toolkit.errors import InputError
+from toolkit.errors import InputError, together
+from toolkit.exchange import share
 
-__all__ = ["MeshArrays", "build", "read", "read_h5", "read_msh", "write_h5"]
+__all__ = [
+    "MeshArrays",
+    "build",
+    "dealt",
+    "read",
+    "read_h5",
+    "read_msh",
+    "read_slices",
+    "write_h5",
+]
 
 FORMAT = "implant-toolkit mesh 1"
 _CELLS = {  # gmsh element type: name, degree
@@ -34,6 +45,7 @@ _CELLS = {  # gmsh element type: name, degree
     12: ("hexahedron", 2),
     15: ("point", 0),
 }
+LARGE = 500_000  # cells of a .msh that are better converted than read on rank 0
 _DIMENSION_WORD = {0: "point", 1: "curve", 2: "surface", 3: "volume"}
 
 
@@ -53,6 +65,59 @@ class MeshArrays(NamedTuple):
     cell: tuple[str, int]
     named: dict[tuple[int, str], npt.NDArray[np.int64]]
     fingerprint: str
+
+
+def read_slices(path: Path, comm: MPI.Comm) -> MeshArrays:
+    """This rank's slice of a mesh file; collective.
+
+    Raises:
+        InputError: What `read` refuses, on every rank.
+    """
+    with together(comm):
+        arrays = read(path, comm)
+    if path.suffix == ".h5":
+        return arrays
+    if comm.rank == 0 and comm.size > 1 and len(arrays.cells) > LARGE:
+        warnings.warn(
+            f"rank 0 has read all {len(arrays.cells)} cells of '{path}'. Convert it once "
+            f"(`python -m toolkit convert {path}`), then every rank reads its own slice.",
+            stacklevel=3,
+        )
+    return dealt(arrays, comm)
+
+
+def dealt(arrays: MeshArrays, comm: MPI.Comm) -> MeshArrays:
+    """This rank's slice of a mesh that rank 0 holds, and no part of which the result keeps alive.
+
+    Collective. Of what the other ranks bring nothing is used.
+    """
+    if comm.size == 1:
+        return arrays
+    first = comm.rank == 0
+    told = {key: nodes.shape for key, nodes in arrays.named.items()}
+    cell, fingerprint, points, cells, named = comm.bcast(
+        (arrays.cell, arrays.fingerprint, arrays.points.shape, arrays.cells.shape, told)
+    )
+
+    def mine(whole: Any, shape: tuple[int, int], kind: type, type_: MPI.Datatype) -> Any:
+        ends = np.array([share(shape[0], part, comm.size) for part in range(comm.size)])
+        begin, end = ends[comm.rank]
+        part = np.empty((end - begin, shape[1]), kind)
+        counts, starts = np.diff(ends, axis=1).ravel() * shape[1], ends[:, 0] * shape[1]
+        sent: Any = np.ascontiguousarray(whole, kind) if first else None
+        comm.Scatterv([sent, counts, starts, type_], part)
+        return part
+
+    def numbers(whole: Any, shape: tuple[int, int]) -> Any:
+        return mine(whole, shape, np.int64, MPI.INT64_T)
+
+    return MeshArrays(
+        mine(arrays.points, points, np.float64, MPI.DOUBLE),
+        numbers(arrays.cells, cells),
+        cell,
+        {key: numbers(arrays.named.get(key), shape) for key, shape in named.items()},
+        fingerprint,
+    )
 
 
 def read(path: Path, comm: MPI.Comm) -> MeshArrays:
@@ -125,7 +190,7 @@ def read_h5(path: Path, part: int = 0, parts: int = 1) -> MeshArrays:
     """Slice `part` of `parts` equal ones of a file made by `write_h5`."""
 
     def mine(data: Any) -> Any:
-        first, last = len(data) * part // parts, len(data) * (part + 1) // parts
+        first, last = share(len(data), part, parts)
         return data[first:last]
 
     try:

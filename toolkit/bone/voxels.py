@@ -41,7 +41,7 @@ def voxel_domain(mask: Mask, *, comm: MPI.Comm = MPI.COMM_WORLD) -> Domain:
     with together(comm):
         if comm.rank == 0:
             arrays = _arrays(mask)
-    return Domain._distribute(arrays, comm, source)
+    return Domain._distribute(meshfile.dealt(arrays, comm), comm, source)
 
 
 def _arrays(mask: Mask) -> MeshArrays:
