@@ -39,7 +39,29 @@ FOREIGN = {
     "gmsh": {"meshfile"},
     "scipy": {"cell", "elementwise", "grids", "multigrid", "symmetry", "properties"},
 }
+BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BONE_GROUND names
+    ["units", "calibration", "materials", "image", "quadrature", "mapping_report"],
+    ["laws", "dicom", "mask"],
+    ["readers", "contour", "voxels", "mapping"],
+    ["tetrahedra"],
+    ["__init__"],
+]
+BONE_STOREY = {room: level for level, rooms in enumerate(BONE_STOREYS) for room in rooms}
+BONE_GROUND = {"errors", "domain", "meshfile"}
+BONE_FOREIGN = {
+    "pydicom": {"dicom"},
+    "nibabel": {"readers"},
+    "nrrd": {"readers"},
+    "gmsh": {"tetrahedra"},
+    "pyvista": {"contour"},
+    "manifold3d": {"contour"},
+    "scipy": {"image", "mask", "contour"},
+    "dolfinx": {"mapping"},
+    "petsc4py": set(),
+    "h5py": set(),
+}
 ROOMS = {path.stem: path for path in PACKAGE.glob("*.py")}
+BONE = {path.stem: path for path in (PACKAGE / "bone").glob("*.py")}
 
 
 def imports(path: Path) -> set[str]:
@@ -66,7 +88,12 @@ def statements(node: ast.AST) -> Iterator[ast.AST]:
 
 def rooms_used(path: Path) -> set[str]:
     used = {name.split(".")[1] for name in imports(path) if name.startswith("toolkit.")}
-    return used & (set(ROOMS) | {"geometry"})
+    return used & (set(ROOMS) | {"geometry", "bone"})
+
+
+def bone_rooms_used(path: Path) -> set[str]:
+    dotted = [name.split(".") for name in imports(path) if name.startswith("toolkit.bone.")]
+    return {parts[2] for parts in dotted} & set(BONE)
 
 
 def test_every_room_has_a_storey():
@@ -111,3 +138,28 @@ def test_geometry_stands_apart():
     assert not [room for room, path in ROOMS.items() if "geometry" in rooms_used(path)]
     for path in (PACKAGE / "geometry").glob("*.py"):
         assert rooms_used(path) <= {"geometry", "errors"}
+
+
+def test_bone_stands_on_named_rooms():
+    """No room of the toolkit imports bone, and bone only those rooms that it builds on."""
+    assert not [room for room, path in ROOMS.items() if "bone" in rooms_used(path)]
+    assert not [path for path in (PACKAGE / "geometry").glob("*.py") if "bone" in rooms_used(path)]
+    assert set(BONE) == set(BONE_STOREY)
+    for path in BONE.values():
+        assert rooms_used(path) <= {"bone", *BONE_GROUND}, path.name
+
+
+@pytest.mark.parametrize("room", BONE)
+def test_arrows_point_down_in_bone(room):
+    for other in bone_rooms_used(BONE[room]):
+        assert BONE_STOREY[other] < BONE_STOREY[room], f"{room} imports {other}"
+
+
+@pytest.mark.parametrize("package", BONE_FOREIGN)
+def test_foreign_packages_have_their_rooms_in_bone(package):
+    using = {
+        room
+        for room, path in BONE.items()
+        if any(name.split(".")[0] == package for name in imports(path))
+    }
+    assert using == BONE_FOREIGN[package]

@@ -1,0 +1,37 @@
+"""Bone: from a CT image to a mesh with moduli, and the materials beside it.
+
+    image = read("ct")                                              DICOM, NIfTI, NRRD
+    mask = threshold(image, 250).cleaned()
+    domain = voxel_domain(mask)                                     or, with tetrahedra,
+    domain = Domain.build(partial(tetrahedra, mask, size=2.0))
+    bone = map_modulus(domain, image, calibration=line, law=law("Morgan, femoral neck"))
+    u = elasticity(domain, modulus=bone.modulus, poisson=0.3, ...)
+
+Units are those of `toolkit.bone.units`: mm, N, MPa, s, and g/cm³ for densities. Coordinates are the
+patient's, as DICOM has them: x to the left, y to the back, z to the head.
+"""
+
+from toolkit.bone.calibration import Calibration as Calibration
+from toolkit.bone.contour import Surface as Surface
+from toolkit.bone.contour import contour as contour
+from toolkit.bone.image import Image as Image
+from toolkit.bone.laws import LAWS as LAWS
+from toolkit.bone.laws import Law as Law
+from toolkit.bone.laws import carter_hayes as carter_hayes
+from toolkit.bone.laws import convert as convert
+from toolkit.bone.laws import law as law
+from toolkit.bone.mapping import Mapping as Mapping
+from toolkit.bone.mapping import map_modulus as map_modulus
+from toolkit.bone.mapping_report import MappingReport as MappingReport
+from toolkit.bone.mask import Mask as Mask
+from toolkit.bone.mask import threshold as threshold
+from toolkit.bone.materials import FLUIDS as FLUIDS
+from toolkit.bone.materials import SOLIDS as SOLIDS
+from toolkit.bone.materials import Fluid as Fluid
+from toolkit.bone.materials import Property as Property
+from toolkit.bone.materials import Solid as Solid
+from toolkit.bone.materials import solid as solid
+from toolkit.bone.readers import read as read
+from toolkit.bone.readers import read_raw as read_raw
+from toolkit.bone.tetrahedra import tetrahedra as tetrahedra
+from toolkit.bone.voxels import voxel_domain as voxel_domain
