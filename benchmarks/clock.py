@@ -62,9 +62,9 @@ class Clock:
             (Multigrid, "update", "preconditioner"),
             (LinearSolver, "solve", "krylov"),
             (Reduced, "value", "other"),
-            (Reduced, "gradient", "adjoint"),
-            (Density, "update", "filter"),
-            (Density, "pullback", "filter"),
+            (Reduced, "slope", "adjoint"),
+            (Density, "assign", "filter"),
+            (Density, "own_pullback", "filter"),
         ):
             setattr(owner, name, self._timed(getattr(owner, name), phase))
         LinearSolver.solve = self._prepared(LinearSolver.solve)  # type: ignore[method-assign]

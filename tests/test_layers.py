@@ -37,7 +37,9 @@ FOREIGN = {
     "petsc4py": {"solver", "saddle", "equal_order", "elementwise", "start"},
     "h5py": {"meshfile", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},
-    "scipy": {"cell", "elementwise", "grids", "multigrid", "symmetry", "properties"},
+    "scipy": {
+        *("cell", "criteria", "elementwise", "grids", "multigrid", "symmetry", "properties"),
+    },
 }
 BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BONE_GROUND names
     ["units", "calibration", "materials", "image", "quadrature", "mapping_report"],

@@ -2,12 +2,13 @@
 
     x ← x (max(−∂J/∂x, 0) / (λ ∂V/∂x))^½      within the bounds and the move limit
 
-with λ by bisection such that V meets its bound (M. P. Bendsøe & O. Sigmund, Topology Optimization,
+with λ by Brent's method such that V meets its bound (M. P. Bendsøe & O. Sigmund, Topology Optimization,
 2003, doi:10.1007/978-3-662-05086-6, section 1.2). There is no line search: the objective may rise.
 """
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import brentq
 
 from toolkit.stage import Ending, Request, Stage
 from toolkit.volume import Volume
@@ -53,16 +54,13 @@ def _update(volume: Volume, x: Array, slope: Array, move: float) -> Array:
     gain = np.maximum(-slope, 0) / volume.weights
     scale = share.max(gain) or 1.0
 
+    full = base * np.sqrt(gain / scale)
+
     def design(logarithm: float) -> Array:
-        return np.clip(base * np.sqrt(gain / (scale * np.exp(logarithm))), low, high)
+        return np.clip(full * np.exp(-0.5 * logarithm), low, high)
 
     little, much = -np.log(REACH), np.log(REACH)
-    if volume.at(design(little)) <= 0:
-        return design(little)
-    while much - little > 1e-13 * np.log(REACH):
-        middle = 0.5 * (little + much)
-        if volume.at(design(middle)) > 0:
-            little = middle
-        else:
-            much = middle
-    return design(much)
+    for end in (little, much):
+        if (volume.at(design(end)) <= 0) == (end < 0):
+            return design(end)  # the bound is not met between the two
+    return design(brentq(lambda logarithm: volume.at(design(logarithm)), little, much, xtol=1e-12))
