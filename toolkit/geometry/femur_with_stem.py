@@ -71,9 +71,9 @@ def femur_with_stem(
     Physical names: volumes ``cortical``, ``cancellous`` and ``marrow``; ``gruen 1`` to ``gruen 7``,
     of cortical and cancellous bone; with the stem ``stem``, ``ball`` and, if there is one,
     ``coat``; without it ``resected`` and ``reamed``, what the operation would take away. Zones and
-    what is taken away overlap the bone. Surfaces ``head``, the cap of head or ball within 45° of the hip's
-    force; ``abductor``, a patch on the greater trochanter; ``distal``, the lower end; and with the
-    stem ``interface``, between stem or coat and bone (without marrow).
+    what is taken away overlap the bone. Surfaces ``head``, the cap of head or ball within 45° of
+    the hip's force; ``abductor``, a patch on the greater trochanter; ``distal``, the lower end; and
+    with the stem ``interface``, between stem or coat and bone (without marrow).
 
     Args:
         size: edge length; layers that are thinner have one cell across.

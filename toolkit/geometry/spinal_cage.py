@@ -77,7 +77,7 @@ def footprint(*, length: float = 38.1, width: float = 25.4, wall: float = 6.0) -
 
 
 def check_cage(*, size: float, length: float, width: float, height: float, wall: float) -> None:
-    """Refuse dimensions of a cage that cannot be built or resolved; ValueError as of `spinal_cage`."""
+    """Refuse the dimensions that `spinal_cage` refuses."""
     require_positive(size=size, length=length, width=width, height=height, wall=wall)
     require_below("wall", wall, min(length, width) / 2, why="no graft window is left")
     window = min(length, width) - 2 * wall

@@ -5,8 +5,9 @@
 
 A straight tube of elliptic section, of cortical thickness c, is broken across in the middle; callus
 fills the gap g, also where the canal runs. The plate is flat, has round ends and stands off the
-bone, as locking plates may; its screws are threaded into the plate, pass both cortices and are round
-cylinders of their core diameter, flush with the plate's face. Holes without screws are left out.
+bone, as locking plates may; its screws are threaded into the plate, pass both cortices and are
+round cylinders of their core diameter, flush with the plate's face. Holes without screws are left
+out.
 
 Sizes are typical ones: a shaft of 24 × 28 mm with a cortex of 5 mm, and a narrow plate for large
 fragments with locking screws of 5 mm, whose core is 4.4 mm. The shaft of a tibia is nearer to a

@@ -1,13 +1,13 @@
 """Two lumbar vertebral bodies with a cage between them, or the blocks of a test in their place.
 
 The cage is that of `toolkit.geometry.spinal_cage` in tetrahedra; it stands upright on the endplates
-of the bodies, `toolkit.geometry.vertebra`, and bone graft fills its window. Lordosis and the rest of
-the disc are left out.
+of the bodies, `toolkit.geometry.vertebra`, and bone graft fills its window. Lordosis and the rest
+of the disc are left out.
 
 Sizes: a body of 48 × 34 mm, 27 mm high, about that of L4 (Panjabi et al. 1992, Spine 17, 299–306).
-Shell and endplates are 1 mm here; on sections they measure about 0.35 mm, and at least twice that in
-CT (Silva, Wang, Keaveny & Hayes 1994, J. Orthop. Res. 12, 409–414), so their modulus may have to be
-lowered in proportion.
+Shell and endplates are 1 mm here; on sections they measure about 0.35 mm, and at least twice that
+in CT (Silva, Wang, Keaveny & Hayes 1994, J. Orthop. Res. 12, 409–414), so their modulus may have to
+be lowered in proportion.
 
 With ``blocks`` the cage stands between two rectangular blocks, in the manner of ASTM F2077, which
 compresses cages between blocks of steel (static) or polyacetal (fatigue); the window is empty then.
