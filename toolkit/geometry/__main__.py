@@ -1,7 +1,7 @@
 """Write every mesh of the folder ``meshes``: ``python -m toolkit.geometry [folder [model …]]``.
 
-Without names the models of `MESHES`, whose files are kept; those of `IMPLANTS` are written when they
-are named.
+Without names the models of `MESHES`, whose files are kept; those of `IMPLANTS` are written when
+they are named.
 
 One rank, the same bytes at every run of one gmsh release: each mesh is made by a fresh gmsh, which
 starts its pseudo-random perturbations from the same seed.
@@ -43,7 +43,7 @@ IMPLANTS: dict[str, partial[None]] = {
 
 
 def write(name: str, folder: Path) -> Path:
-    """Build one of `MESHES` or `IMPLANTS` and write it as ``folder/name.msh``, format 4.1, binary."""
+    """Build one of `MESHES` or `IMPLANTS`, write ``folder/name.msh``, format 4.1, binary."""
     path = folder / f"{name}.msh"
     gmsh.initialize(interruptible=False)
     try:

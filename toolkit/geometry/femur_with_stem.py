@@ -45,6 +45,7 @@ TIP_ZONE = 20.0  # depth of zone 4 under the tip [mm]
 MARROW = 50.0  # cancellous bone ends at this depth under the origin, at a head of 46 mm [mm]
 NEAR = 6.0  # or at a level of the zones that is nearer than this [mm]
 CLEARANCE = 2.0  # between the diameters of canal and tip [mm]
+FLAT = 2.5  # longest edges beside a coat or a gap, to its thickness
 CAP = radians(45)  # half-angle of the head's cap
 HIP = np.array([sin(radians(15)), 0, cos(radians(15))])  # from the head's centre to the cap's
 
@@ -76,7 +77,8 @@ def femur_with_stem(
     with the stem ``interface``, between stem or coat and bone (without marrow).
 
     Args:
-        size: edge length; layers that are thinner have one cell across.
+        size: edge length; layers that are thinner have one cell across. In a thin coat, and in a
+            stem that fits closely, cells are smaller.
         stem: whether the bone has been operated on.
         coat: thickness of the porous coat; 0 is none.
         head_diameter: of the bone's head; the proximal femur and the stem's body scale with it.
@@ -112,7 +114,9 @@ def femur_with_stem(
     drop(set(at) - set().union(*parts.values()))
     name(3, parts | zones | taken)
     name(2, _surfaces(parts, pieces["insertion"], at, bone, radius))
-    generate(size)
+    gap = (canal_diameter - tip_diameter) / 2
+    thin = [(gap, parts["stem"]), (coat, parts["coat"])] if stem else []
+    generate(size, *((FLAT * thickness, pieces) for thickness, pieces in thin if pieces))
 
 
 def iso_7206_4(force: float = 2300.0) -> tuple[float, float, float]:

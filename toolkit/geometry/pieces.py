@@ -101,15 +101,15 @@ def name(dim: int, parts: Mapping[str, Iterable[int]]) -> None:
             gmsh.model.addPhysicalGroup(dim, members, name=word)
 
 
-def generate(size: float, finer: Mapping[float, Iterable[int]] | None = None) -> None:
+def generate(size: float, *finer: tuple[float, Iterable[int]]) -> None:
     """Mesh with tetrahedra of edge length `size`, and of others in and around some pieces.
 
     Args:
         size: edge length.
-        finer: edge length → pieces.
+        finer: edge lengths with the pieces that they are for; smaller ones count.
     """
     field, tags = gmsh.model.mesh.field, []
-    for length, pieces in {size: (), **(finer or {})}.items():
+    for length, pieces in ((size, ()), *finer):
         tags.append(field.add("Constant"))
         field.setNumbers(tags[-1], "VolumesList", sorted(pieces))
         field.setNumber(tags[-1], "VIn", min(length, size))

@@ -103,7 +103,7 @@ def tibia_with_plate(
     parts["bone"] = parts.pop("shaft") - parts["marrow"]
     name(3, parts)
     name(2, _surfaces(parts, length / 2))
-    generate(size, {screw_diameter / 2: parts["screws"]})
+    generate(size, (screw_diameter / 2, parts["screws"]))
 
 
 def _check(**given: float) -> None:
