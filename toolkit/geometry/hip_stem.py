@@ -28,11 +28,11 @@ SECTIONS = 8
 # height, lateral edge, medial edge and half-depth of the body, at a head of 46 mm [mm]
 BODY = np.array(
     [
-        (-30, 6.6, 10.5, 6.5),
-        (-18, 7.0, 15.0, 7.0),
-        (-5, 7.3, 19.5, 7.4),
-        (8, 7.6, 22.5, 7.8),
-        (24, 8.0, 25.0, 8.0),
+        (-30, 6.0, 10.5, 6.0),
+        (-18, 6.2, 15.0, 7.0),
+        (-5, 6.2, 19.5, 7.4),
+        (8, 6.2, 23.2, 7.8),
+        (28, 6.2, 25.5, 8.0),
     ]
 )
 
@@ -89,8 +89,8 @@ class HipStem(NamedTuple):
         """A cone from the plateau to the centre of the ball."""
         k, n = self.bone.scale, self.bone.neck
         start = self.cut + PLATEAU * n
-        width = min(6.0 * k, 0.4 * self.ball_diameter)
-        return int(gmsh.model.occ.addCone(*start, *(self.bone.head - start), 8.0 * k, width))
+        width = min(5.8 * k, 0.4 * self.ball_diameter)
+        return int(gmsh.model.occ.addCone(*start, *(self.bone.head - start), 6.4 * k, width))
 
     def ball(self) -> int:
         """The sphere about the centre of the bone's head."""

@@ -107,6 +107,9 @@ def generate(size: float, *finer: tuple[float, Iterable[int]]) -> None:
     Args:
         size: edge length.
         finer: edge lengths with the pieces that they are for; smaller ones count.
+
+    Raises:
+        ValueError: gmsh gives up, mostly where surfaces come close to each other.
     """
     field, tags = gmsh.model.mesh.field, []
     for length, pieces in ((size, ()), *finer):
@@ -117,5 +120,11 @@ def generate(size: float, *finer: tuple[float, Iterable[int]]) -> None:
     smallest = field.add("Min")
     field.setNumbers(smallest, "FieldsList", tags)
     field.setAsBackgroundMesh(smallest)
-    gmsh.model.mesh.generate(3)
+    try:
+        gmsh.model.mesh.generate(3)
+    except Exception as error:  # gmsh raises nothing narrower
+        raise ValueError(
+            f"gmsh cannot mesh this body at size = {size:g}: {error}. Give a smaller size, or "
+            "dimensions nearer to the default ones."
+        ) from error
     gmsh.model.mesh.optimize("Netgen")

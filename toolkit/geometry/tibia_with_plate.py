@@ -50,7 +50,7 @@ def tibia_with_plate(
     ``proximal`` and ``distal``, the ends of the bone, and ``interface``, between screws and bone.
 
     Args:
-        size: edge length; in the screws at most half their diameter.
+        size: edge length; in the screws at most half their diameter, so about octagons.
         length: of the shaft.
         width: of the bone along x.
         depth: of the bone along y.
