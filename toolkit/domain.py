@@ -6,7 +6,7 @@ that order and the cells of this rank. Regions may overlap.
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -428,6 +428,30 @@ class Domain:
         test = ufl.TestFunction(self.cellwise)
         volumes = fem.assemble_vector(fem.form(test * ufl.dx)).array
         return volumes[self.cell_dofs[: len(self.cells)]].copy()
+
+    def by_region(self, values: Mapping[str, float]) -> fem.Function:
+        """A cell-wise function from a number for each named volume (area in 2D); collective.
+
+        Args:
+            values: Name → value, for example Young's moduli of bone and metal. Where regions
+                overlap, the later one counts.
+
+        Raises:
+            InputError: No region has this name, or cells are in none of the regions.
+        """
+        function = fem.Function(self.cellwise, name="by_region")
+        numbers = np.full(len(self.cell_dofs), np.nan)
+        for name, value in values.items():
+            numbers[self.entities(self.dimension, name)] = value
+        function.x.array[self.cell_dofs] = numbers
+        function.x.scatter_forward()
+        if bare := self.comm.allreduce(int(np.isnan(numbers[: len(self.cells)]).sum())):
+            raise InputError(
+                f"by_region: {bare} of {self.num_cells} cells of '{self.source}' are in none of "
+                f"{', '.join(values) or 'no region'}. It has: "
+                f"{', '.join(self.names(self.dimension)) or 'none'}."
+            )
+        return function
 
     def gather_cells(self, owned: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
         """Values of all cells in mesh-file order, on every rank; collective."""

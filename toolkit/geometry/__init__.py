@@ -16,7 +16,10 @@ from toolkit.geometry.channels import lotus_root as lotus_root
 from toolkit.geometry.classic_cells import hole_cell as hole_cell
 from toolkit.geometry.classic_cells import laminate_cell as laminate_cell
 from toolkit.geometry.classic_cells import sphere_cell as sphere_cell
+from toolkit.geometry.composite_rod import composite_rod as composite_rod
 from toolkit.geometry.connectivity import remove_islands as remove_islands
+from toolkit.geometry.femur_with_stem import femur_with_stem as femur_with_stem
+from toolkit.geometry.femur_with_stem import iso_7206_4 as iso_7206_4
 from toolkit.geometry.implicit import Implicit as Implicit
 from toolkit.geometry.lattices import bcc as bcc
 from toolkit.geometry.lattices import cubic as cubic
@@ -30,6 +33,7 @@ from toolkit.geometry.packings import sphere_packing as sphere_packing
 from toolkit.geometry.pipe import pipe as pipe
 from toolkit.geometry.plate_with_hole import plate_with_hole as plate_with_hole
 from toolkit.geometry.spinal_cage import spinal_cage as spinal_cage
+from toolkit.geometry.tibia_with_plate import tibia_with_plate as tibia_with_plate
 from toolkit.geometry.tpms import diamond as diamond
 from toolkit.geometry.tpms import gyroid as gyroid
 from toolkit.geometry.tpms import iwp as iwp
@@ -38,4 +42,5 @@ from toolkit.geometry.tpms import schwarz_p as schwarz_p
 from toolkit.geometry.trabecular import mixed_porosity as mixed_porosity
 from toolkit.geometry.trabecular import random_field as random_field
 from toolkit.geometry.trabecular import voronoi_struts as voronoi_struts
+from toolkit.geometry.vertebrae_with_cage import vertebrae_with_cage as vertebrae_with_cage
 from toolkit.geometry.voxel_body import voxel_body as voxel_body

@@ -57,3 +57,24 @@ def require_resolved(size: float, *, cells: int, **dimensions: float) -> None:
             f"size = {size:g} puts fewer than {cells} cells across {name} = {smallest:g}. "
             f"Give size <= {smallest / cells:g}, or a larger {name}."
         )
+
+
+def require_within(name: str, value: float, low: float, high: float, *, why: str) -> None:
+    """Refuse a dimension outside of a closed interval.
+
+    Args:
+        name: the parameter as the caller knows it.
+        value: what was given.
+        low: the least value that works.
+        high: the greatest.
+        why: what bounds it, in words that follow "is out of bounds: ".
+
+    Raises:
+        ValueError: ``value`` is outside, or nothing fits between ``low`` and ``high``.
+    """
+    if low > high:
+        raise ValueError(f"No {name} is possible: {why} would need {low:g} to {high:g}.")
+    if not low <= value <= high:
+        raise ValueError(
+            f"{name} = {value:g} is out of bounds: {why}. Give {name} from {low:g} to {high:g}."
+        )

@@ -56,9 +56,9 @@ def spinal_cage(
         ValueError: a dimension is not positive, the wall leaves no window, or ``size`` puts fewer
             than two cells across the wall, the window or the height.
     """
-    _check(size=size, length=length, width=width, height=height, wall=wall)
+    check_cage(size=size, length=length, width=width, height=height, wall=wall)
     a, b = length / 2, width / 2
-    sectors = _ring(_contour(a, b), _contour(a - wall, b - wall), size=size, wall=wall)
+    sectors = _ring(contour(a, b), contour(a - wall, b - wall), size=size, wall=wall)
     layers = [max(2, round(height / size))]
     solids = [
         gmsh.model.geo.extrude([(2, sector)], 0, 0, height, numElements=layers, recombine=True)
@@ -76,14 +76,15 @@ def footprint(*, length: float = 38.1, width: float = 25.4, wall: float = 6.0) -
     return sum(2 * ring * gamma(1 + 1 / n) ** 2 / gamma(1 + 2 / n) for n in (ANTERIOR, POSTERIOR))
 
 
-def _check(*, size: float, length: float, width: float, height: float, wall: float) -> None:
+def check_cage(*, size: float, length: float, width: float, height: float, wall: float) -> None:
+    """Refuse the dimensions that `spinal_cage` refuses."""
     require_positive(size=size, length=length, width=width, height=height, wall=wall)
     require_below("wall", wall, min(length, width) / 2, why="no graft window is left")
     window = min(length, width) - 2 * wall
     require_resolved(size, cells=2, wall=wall, height=height, window=window)
 
 
-def _contour(a: float, b: float) -> NDArray[np.float64]:
+def contour(a: float, b: float) -> NDArray[np.float64]:
     """Points of the quarters of a contour, anticlockwise from (a, 0): shape (4, SAMPLES, 2)."""
     quarters = np.empty((4, SAMPLES, 2))
     for i, n in enumerate(QUARTERS):
