@@ -290,6 +290,7 @@ def front(over):
         over=over,
         functionals=(),
         constraints=(SimpleNamespace(name="volume <= 0.45", bound=0.45, sense=1),),
+        groups=None,
         seconds=2.5,
     )
 

@@ -2,8 +2,9 @@
 
     x ← x (max(−∂J/∂x, 0) / (λ ∂V/∂x))^½      within the bounds and the move limit
 
-with λ by Brent's method such that V meets its bound (M. P. Bendsøe & O. Sigmund, Topology Optimization,
-2003, doi:10.1007/978-3-662-05086-6, section 1.2). There is no line search: the objective may rise.
+with λ by Brent's method such that V meets its bound (M. P. Bendsøe & O. Sigmund, Topology
+Optimization, 2003, doi:10.1007/978-3-662-05086-6, section 1.2). There is no line search: the
+objective may rise.
 """
 
 import numpy as np

@@ -8,6 +8,13 @@
 
 #define N (NV * BS)
 #define PAIRS (NV * (NV + 1) / 2)
+#define AHEAD 2048 /* bytes: one stream of blocks is too slow for the processor to run ahead of */
+
+static inline void prefetch(const double *from, int64_t bytes)
+{
+    for (int64_t at = 0; at < bytes; at += 64)
+        __builtin_prefetch((const char *)from + AHEAD + at);
+}
 
 /* y += c K u, K symmetric, by columns: the inner loop is over contiguous entries. */
 static inline void add_product(const double *restrict K, const int32_t *restrict nodes, double c,
@@ -111,8 +118,10 @@ void assemble_scaled(int64_t cells, const int32_t *place, const double *K, const
                      double *blocks)
 {
     for (int64_t c = 0; c < cells; c++)
-        for (int64_t p = c * PAIRS; p < (c + 1) * PAIRS; p++)
+        for (int64_t p = c * PAIRS; p < (c + 1) * PAIRS; p++) {
+            prefetch(K + p * BS * BS, 8 * BS * BS);
             add_block(blocks + (int64_t)place[p] * BS * BS, scale[c], K + p * BS * BS, BS);
+        }
 }
 
 /* Those tensors by the form compiler's kernel for a coefficient of one. The pairs are in the order
@@ -158,6 +167,7 @@ void product(int64_t nodes, const int32_t *start, const int32_t *column, const d
             for (int32_t e = start[n]; e < start[n + 1]; e++) {
                 const double *restrict block = blocks + (int64_t)e * BS * BS;
                 const int64_t at = (int64_t)BS * column[e];
+                prefetch(block, 8 * BS * BS);
                 for (int j = 0; j < BS; j++)
                     for (int i = 0; i < BS; i++) sum[i] += block[j * BS + i] * from[at + j];
                 if (column[e] == n) continue;
