@@ -19,6 +19,7 @@ __all__ = ["Criteria"]
 Array = npt.NDArray[np.float64]
 
 REACH = 1e12  # ratio of the multipliers tried to the largest that a variable asks for
+CLOSE = 1e-12  # of the multiplier's logarithm
 LEAST = 1e-3  # share of its range that a variable grows from at least
 
 
@@ -64,4 +65,5 @@ def _update(volume: Volume, x: Array, slope: Array, move: float) -> Array:
     for end in (little, much):
         if (volume.at(design(end)) <= 0) == (end < 0):
             return design(end)  # the bound is not met between the two
-    return design(brentq(lambda logarithm: volume.at(design(logarithm)), little, much, xtol=1e-12))
+    root = brentq(lambda logarithm: volume.at(design(logarithm)), little, much, xtol=CLOSE)
+    return design(root + CLOSE)  # on the side that meets the bound

@@ -319,13 +319,13 @@ class AssembledGrid(MatrixGrid):
         self._tensors, self._rest = tensors, rest
         self._place = np.ascontiguousarray(place[:, *np.triu_indices(cells.shape[1])])
         if rest is not None:
+            n, known = len(positions), self._row.astype(np.int64) * len(positions) + column
             rows = np.repeat(np.arange(len(rest.indptr) - 1), np.diff(rest.indptr))
-            self._taken = np.flatnonzero((rows <= rest.indices) & (rows < len(positions)))
-            n = len(positions)
-            wanted = rows[self._taken] * n + rest.indices[self._taken]
-            known = self._row.astype(np.int64) * n + column
-            self._onto = np.searchsorted(known, wanted)
-            assert np.array_equal(known[self._onto], wanted)
+            upper_half = (rows <= rest.indices) & (rest.indices < n)
+            wanted = np.where(upper_half, rows * n + rest.indices, -1)
+            onto = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+            self._taken = np.flatnonzero(known[onto] == wanted)  # others are of other ranks' cells
+            self._onto = onto[self._taken]
         held = free.reshape(-1, block) == 0.0
         some = held.any(axis=1)
         self._cut = np.flatnonzero(some[self._row] | some[self.column])
