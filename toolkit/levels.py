@@ -17,6 +17,7 @@ from dolfinx import common, fem, mesh
 from mpi4py import MPI
 
 from toolkit.domain import Domain, Lattice
+from toolkit.exchange import Exchange, holder
 
 __all__ = ["Level", "Lookup", "Transfer", "coarser", "finest", "shared"]
 
@@ -192,50 +193,34 @@ def shared(
 
     Args:
         comm: Communicator.
-        keys: This rank's, in increasing order.
+        keys: This rank's, each once.
         marks: A number with each, of which the largest on any rank is kept.
         total: More than any key.
 
     Returns:
         The map; the keys in its order, owned ones first; their marks.
     """
-    asked = comm.alltoall(_posted(comm, keys, total))
-    given = comm.alltoall(
-        np.split(marks, np.cumsum([len(k) for k in _posted(comm, keys, total)])[:-1])
-    )
-    known = np.unique(np.concatenate(asked))
+    directory = Exchange(comm, holder(total, keys, comm.size))
+    asked, given = directory.send(keys), directory.send(marks)
+    known, place = np.unique(asked, return_inverse=True)
     owner, largest = np.full(len(known), comm.size), np.zeros(len(known), dtype=np.int64)
-    for rank, (theirs, mark) in enumerate(zip(asked, given, strict=True)):
-        place = np.searchsorted(known, theirs)
-        owner[place] = np.minimum(owner[place], rank)
-        largest[place] = np.maximum(largest[place], mark)
-    places = [np.searchsorted(known, theirs) for theirs in asked]
-    answers = comm.alltoall([np.stack([owner[place], largest[place]]) for place in places])
-    owners, marks = np.concatenate(answers, axis=1)
+    np.minimum.at(owner, place, directory.send(np.full(len(keys), comm.rank)))
+    np.maximum.at(largest, place, given)
+    owners, marks = directory.back(owner[place]), directory.back(largest[place])
     order = np.argsort(owners != comm.rank, kind="stable")
     mine = int((owners == comm.rank).sum())
     ordered = keys[order]
     return _index_map(comm, ordered[:mine], ordered[mine:], total), ordered, marks[order]
 
 
-def _posted(comm: MPI.Comm, keys: Keys, total: int) -> list[Keys]:
-    """Keys in increasing order, by the rank that is their directory."""
-    share = -(-total // comm.size)
-    ends = np.searchsorted(keys, share * np.arange(1, comm.size, dtype=np.int64))
-    return np.split(keys, ends)
-
-
 def _index_map(comm: MPI.Comm, mine: Keys, others: Keys, total: int) -> common.IndexMap:
     """Numbers for the owned keys, and who owns the others: asked of a directory; collective."""
     first = sum(comm.allgather(len(mine))[: comm.rank])
-    posted = _posted(comm, mine, total)
-    starts = first + np.concatenate([[0], np.cumsum([len(keys) for keys in posted])])
-    told = comm.alltoall(list(zip(posted, starts[:-1], strict=True)))
-    known = np.concatenate([keys for keys, _ in told])
-    number = np.concatenate([start + np.arange(len(keys)) for keys, start in told])
-    owner = np.repeat(np.arange(comm.size, dtype=np.int32), [len(keys) for keys, _ in told])
-    place = Lookup(known)
-    asked = [place(keys) for keys in comm.alltoall(_posted(comm, others, total))]
-    answers = comm.alltoall([(number[keys], owner[keys]) for keys in asked])
-    numbers, owners = (np.concatenate(part) for part in zip(*answers, strict=True))
-    return common.IndexMap(comm, len(mine), numbers.astype(np.int64), owners.astype(np.int32), 1)
+    told = Exchange(comm, holder(total, mine, comm.size))
+    place = Lookup(told.send(mine))
+    number = told.send(first + np.arange(len(mine)))
+    owner = told.send(np.full(len(mine), comm.rank, dtype=np.int32))
+    asked = Exchange(comm, holder(total, others, comm.size))
+    wanted = place(asked.send(others))
+    numbers, owners = asked.back(number[wanted]), asked.back(owner[wanted])
+    return common.IndexMap(comm, len(mine), numbers, owners, 1)
