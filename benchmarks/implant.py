@@ -16,6 +16,9 @@ from argparse import ArgumentParser
 from functools import partial
 from pathlib import Path
 
+import gmsh
+from ufl import as_vector, grad, inner
+
 from toolkit import (
     Density,
     Domain,
@@ -28,9 +31,7 @@ from toolkit import (
     simp,
 )
 
-import gmsh  # after the toolkit, which sets one thread before NumPy is loaded  # isort: skip
-from benchmarks.clock import Clock  # isort: skip
-from ufl import as_vector, grad, inner  # isort: skip
+from benchmarks.clock import Clock  # after the toolkit, which loads MPI  # isort: skip
 
 EDGE, BORE = 20.0, 4.0
 

@@ -3,6 +3,9 @@
 Each case is run on all ranks: none may be left waiting.
 """
 
+import os
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -506,3 +509,19 @@ def test_a_named_facet_beside_no_cell(tmp_path):
         gmsh.finalize()
     with pytest.raises(InputError, match=r"'head'.*no cell"):
         Domain.read(tmp_path / "loose.msh")
+
+
+@pytest.mark.skipif(MPI.COMM_WORLD.size > 1, reason="starts processes of its own")
+@pytest.mark.parametrize("chosen", [None, "2"])
+def test_one_thread_a_rank_whatever_was_imported_before(chosen):
+    """NumPy's BLAS has one thread though it was loaded first, unless the user chose."""
+    code = (
+        "import numpy, toolkit, threadpoolctl; "
+        "print(max(pool['num_threads'] for pool in threadpoolctl.threadpool_info() "
+        "if pool['user_api'] == 'blas'))"
+    )
+    bare = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    bare |= {} if chosen is None else {"OPENBLAS_NUM_THREADS": chosen}
+    done = subprocess.run([sys.executable, "-c", code], env=bare, capture_output=True, text=True)
+    expected = min(int(chosen or 1), os.cpu_count() or 1)
+    assert done.stdout.strip() == str(expected), done.stderr

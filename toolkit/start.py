@@ -11,8 +11,12 @@ import importlib.util
 import os
 import sys
 
-for _threads in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_threads, "1")
+import threadpoolctl
+
+_CHOICES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+if not any(choice in os.environ for choice in _CHOICES):
+    os.environ.update(dict.fromkeys(_CHOICES, "1"))
+    threadpoolctl.threadpool_limits(1)  # of what a script has imported before, such as NumPy
 
 from mpi4py import MPI  # noqa: E402
 
