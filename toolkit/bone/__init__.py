@@ -31,7 +31,9 @@ from toolkit.bone.materials import Fluid as Fluid
 from toolkit.bone.materials import Property as Property
 from toolkit.bone.materials import Solid as Solid
 from toolkit.bone.materials import solid as solid
+from toolkit.bone.prognosis import Prognosis as Prognosis
 from toolkit.bone.readers import read as read
 from toolkit.bone.readers import read_raw as read_raw
+from toolkit.bone.remodelling import Remodelling as Remodelling
 from toolkit.bone.tetrahedra import tetrahedra as tetrahedra
 from toolkit.bone.voxels import voxel_domain as voxel_domain
