@@ -11,7 +11,6 @@ Both meshes may be distributed, each in its own way: the ranks show their points
 after the other, so that none holds more than one rank's points and its own cells.
 """
 
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import basix.ufl

@@ -3,8 +3,8 @@
     U = ½ σ:ε        shielding of a zone = 1 − ⟨S⟩/⟨S₀⟩        S = U, or U/ρ per mass
 
 S₀ is the stimulus of the intact bone under the same load, `IntactBone`. Bone that has lost more
-than a share s of its stimulus is resorbed; the shielded volume is the share of the bone where this is
-so, with a smooth step in the ratio r = S/S₀, of Hill's form,
+than a share s of its stimulus is resorbed; the shielded volume is the share of the bone where this
+is so, with a smooth step in the ratio r = S/S₀, of Hill's form,
 
     1/|Ω| ∫ 1/(1 + (r/(1 − s))ⁿ) dx        n the sharpness
 
@@ -14,7 +14,7 @@ number is in it. All are functionals: their gradients are the toolkit's adjoints
 References:
     Huiskes et al. 1987, doi:10.1016/0021-9290(87)90030-3 (stimulus against the intact bone);
     Weinans, Huiskes & Grootenboer 1992, doi:10.1016/0021-9290(92)90056-7 (energy per mass);
-    Kuiper & Huiskes 1997, J. Biomech. Eng. 119, 166–174 (share of resorbed mass in an optimisation).
+    Kuiper & Huiskes 1997, J. Biomech. Eng. 119, 166–174 (resorbed mass in an optimisation).
 """
 
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ def strain_energy(
 def shielding(stimulus: Expr, intact: IntactBone, *, over: str | Sequence[str]) -> Functional:
     """1 − ⟨S⟩/⟨S₀⟩ for each zone: 0 as before the operation, 1 without any load.
 
-    Negative where the bone carries more than it did. The means are over the zone as each mesh has it.
+    Negative where bone carries more than it did. The means are over the zone as each mesh has it.
 
     Args:
         stimulus: S of the operated bone, UFL, formed as that of `intact`.
