@@ -217,7 +217,7 @@ def test_between_grips_the_denser_bar_outgrows_the_other(comm, step):
         bone.run(duration, steps=steps, by=by)
         errors.append(abs(density(bone) - exact).max())
     assert orders(errors)[-1] == pytest.approx(1, abs=0.1)
-    for _ in range(4):
+    for _ in range(20):
         bone.implicit(1e4)
     assert sorted(density(bone)) == [0.01, 1.74]
 
@@ -333,8 +333,8 @@ def test_the_filter_keeps_checkerboards_away(comm):
 def shielded(comm, *, metal):
     """A block of bone with a metal corner, in compression between a clamp and a load."""
     domain = Domain.box((4, 2, 4), (4, 2, 4), comm=comm)
-    domain.name("metal", 3, lambda x: (x[0] < 1 + 1e-9))
-    domain.name("bone", 3, lambda x: (x[0] > 1 - 1e-9))
+    domain.name("metal", 3, lambda x: x[0] < 1 + 1e-9)
+    domain.name("bone", 3, lambda x: x[0] > 1 - 1e-9)
     domain.name("near", 3, lambda x: (x[0] > 1 - 1e-9) & (x[0] < 2 + 1e-9))
     E0 = domain.by_region({"metal": metal, "bone": 0.0})
     ρ = domain.by_region({"metal": 0.0, "bone": 1.2})
@@ -474,4 +474,6 @@ def test_steps_and_regions_that_are_none(comm):
     with pytest.raises(InputError, match=r"'calcar' was not counted\. There are: all"):
         course.change("calcar")
     with pytest.raises(InputError, match="mentions no state"):
-        Remodelling(bone.domain, density=bone.density, energy=1.0 * bone.density, power=2, reference=1.0)
+        Remodelling(
+            bone.domain, density=bone.density, energy=1.0 * bone.density, power=2, reference=1.0
+        )

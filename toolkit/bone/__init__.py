@@ -14,6 +14,8 @@ patient's, as DICOM has them: x to the left, y to the back, z to the head.
 from toolkit.bone.calibration import Calibration as Calibration
 from toolkit.bone.contour import Surface as Surface
 from toolkit.bone.contour import contour as contour
+from toolkit.bone.course_charts import bone_mass_chart as bone_mass_chart
+from toolkit.bone.course_charts import density_change_map as density_change_map
 from toolkit.bone.image import Image as Image
 from toolkit.bone.intact import IntactBone as IntactBone
 from toolkit.bone.laws import LAWS as LAWS

@@ -37,8 +37,10 @@ class Prognosis:
         regions: What was counted, "all" first.
         mass: Of each region, g, (records, regions).
         lost: Mass lost, as a share of the first, (records, regions); `gained` likewise.
-        resorbed: Share of the volume with less than at first, (records, regions); `formed` likewise.
+        resorbed: Share of the volume with less than at first, (records, regions).
+        formed: Share of it with more.
         densities: The density at each record, g/cm³, cell-wise.
+        tissue: Whether each owned cell remodels, (owned,).
     """
 
     domain: Domain
@@ -50,6 +52,7 @@ class Prognosis:
     resorbed: Array
     formed: Array
     densities: tuple[fem.Function, ...]
+    tissue: npt.NDArray[np.bool_]
 
     def change(self, region: str = "all") -> Array:
         """Mass of a region over its first, less 1, (records,): what densitometry shows.
@@ -148,7 +151,8 @@ class Record:
         """What has been recorded."""
         columns = [np.array(column) for column in zip(*self._rows, strict=True)]
         regions, times = tuple(self._regions), np.array(self._times)
-        return Prognosis(self._domain, times, regions, *columns, tuple(self._densities))
+        densities, tissue = tuple(self._densities), self._regions["all"]
+        return Prognosis(self._domain, times, regions, *columns, densities, tissue)
 
     def _sums(self, owned: Array) -> Array:
         """Integrals over each region; collective."""

@@ -6,10 +6,10 @@
 
     S = U / ρ,    U = ½ σ(u):ε(u) with a modulus E ∝ ρᵍ,    ρ in [0.01, 1.74] g/cm³
 
-k is one number, at which bone is at rest everywhere (Weinans), or the stimulus of the intact bone at
-the same place (Huiskes): then the intact femur stays as it is and an implant changes it. U is the
-mean over each cell, and over load cases, each with its weight, where there are several: any UFL of
-the states. Densities are cell-wise, so that they scale the solver's element tensors, and nothing is
+k is one number, at which bone is at rest everywhere (Weinans), or the stimulus of the intact bone
+at the same place (Huiskes): then the intact femur stays as it is and an implant changes it. U is
+the mean over each cell, and over load cases, each with its weight, where there are several: any UFL
+of the states. Densities are cell-wise, so that they scale the solver's element tensors, and nothing is
 built anew in the course of time.
 
 With Φ(ρ) = P(ρ) / g + ∫ k ρ dx and P minus the least potential energy (half the compliance under
@@ -288,8 +288,8 @@ class Remodelling:
         outside, negative = self.domain.comm.allreduce(np.array(wrong))
         if outside:
             raise InputError(
-                f"The density of {outside} cells lies outside the bounds {low:g} to {high:g} g/cm³. "
-                "Name the regions that remodel by tissue=[...], or clip it."
+                f"The density of {outside} cells lies outside the bounds {low:g} to {high:g} "
+                "g/cm³. Name the regions that remodel by tissue=[...], or clip it."
             )
         if negative:
             raise InputError(f"The reference of {negative} cells is not a stimulus of 0 or more.")
@@ -316,9 +316,7 @@ class Remodelling:
             raise InputError(f"A step of {duration:g} must be positive.")
 
 
-def _rooted(
-    ρ: Array, h: float, S: Array, K: Array, m: float, bounds: tuple[float, float]
-) -> Array:
+def _rooted(ρ: Array, h: float, S: Array, K: Array, m: float, bounds: tuple[float, float]) -> Array:
     """The root r of r = ρ + h (S (ρ/r)ᵐ − K) for each cell, moved into the bounds.
 
     The residual rises and is concave, so Newton's method climbs to the root from any point below.

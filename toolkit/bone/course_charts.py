@@ -1,0 +1,148 @@
+"""Pictures of prognoses side by side: bone mass of each zone by month, and where density changed.
+
+Functions are collective; rank 0 draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyvista
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+
+from toolkit.bone.prognosis import Prognosis
+from toolkit.errors import together
+from toolkit.export import VTK_TYPE, Grid, gather_mesh
+from toolkit.pictures import GREY, INK, STYLE, _cropped, _plain, _plotter
+
+__all__ = ["bone_mass_chart", "density_change_map"]
+
+type Array = npt.NDArray[np.float64]
+
+ZONES = ["#1f5f8b", "#4a90c2", "#8fb8d6", "#8a9299", "#e3b19b", "#d9734e", "#a61b1b"]
+SCALE = "RdBu"
+
+
+def bone_mass_chart(path: str | Path, courses: Mapping[str, Prognosis], *, unit: str) -> Path:
+    """Change of bone mass over time, a panel for each course, and at the end by zone; collective.
+
+    Args:
+        path: The PNG file; its folder exists.
+        courses: By name, with the same regions.
+        unit: Of time, such as "months".
+    """
+    comm = next(iter(courses.values())).domain.comm
+    with together(comm):
+        if comm.rank == 0:
+            _draw_chart(Path(path), courses, unit)
+    return Path(path)
+
+
+def _draw_chart(path: Path, courses: Mapping[str, Prognosis], unit: str) -> None:
+    figure = Figure(figsize=(3.2 * (len(courses) + 1), 3.8))
+    panels = figure.subplots(1, len(courses) + 1, sharey=True)
+    figure.subplots_adjust(wspace=0.12)
+    regions = next(iter(courses.values())).regions
+    zones = [name for name in regions if name != "all"] or ["all"]
+    for axes, (name, course) in zip(panels, courses.items(), strict=False):
+        for zone, colour in zip(zones, ZONES * len(zones), strict=False):
+            change = 100 * course.change(zone)
+            axes.plot(course.times, change, color=colour, lw=1.8, label=zone)
+        axes.plot(course.times, 100 * course.change(), color=INK, ls="--", lw=1.2, label="all bone")
+        axes.set_title(name, fontsize=10, color=INK)
+        axes.set_xlabel(unit)
+        axes.axhline(0, color=GREY, lw=0.8)
+        _plain(axes)
+    panels[0].set_ylabel("change of bone mass [%]")
+    panels[0].legend(frameon=False, fontsize=7, ncols=2)
+    width = 0.8 / len(courses)
+    for i, (name, course) in enumerate(courses.items()):
+        ends = [100 * course.change(zone)[-1] for zone in zones]
+        at = np.arange(len(zones)) + (i - (len(courses) - 1) / 2) * width
+        panels[-1].bar(at, ends, width, label=name, color=["#1f5f8b", "#7fb0cf", "#e0a458"][i % 3])
+    panels[-1].set_xticks(range(len(zones)), [zone.split()[-1] for zone in zones])
+    panels[-1].set_xlabel("zone")
+    panels[-1].set_title(f"after {course.times[-1]:g} {unit}", fontsize=10, color=INK)
+    panels[-1].legend(frameon=False, fontsize=7)
+    panels[-1].axhline(0, color=GREY, lw=0.8)
+    _plain(panels[-1])
+    figure.savefig(path, **STYLE)
+
+
+def density_change_map(
+    path: str | Path,
+    courses: Mapping[str, Prognosis],
+    *,
+    normal: tuple[float, float, float] = (0, 1, 0),
+) -> Path:
+    """The change of density on the body cut in half, and what did not remodel in grey; collective.
+
+    Args:
+        path: The PNG file; its folder exists.
+        courses: By name.
+        normal: Of the plane through the origin at which bodies are cut.
+    """
+    views = []
+    for name, course in courses.items():
+        cells = course.domain.cell_dofs[: len(course.domain.cells)]
+        ends = [course.densities[i].x.array[cells] for i in (0, -1)]
+        own = np.array([ends[1] - ends[0], course.tissue.astype(float)])
+        change, tissue = (course.domain.gather_cells(values) for values in own)
+        views.append((name, gather_mesh(course.domain), change, tissue > 0))
+    comm = next(iter(courses.values())).domain.comm
+    with together(comm):
+        if comm.rank == 0:
+            _draw_map(Path(path), views, normal)
+    return Path(path)
+
+
+def _draw_map(path: Path, views: list[Any], normal: tuple[float, float, float]) -> None:
+    largest = max(float(np.abs(change[tissue]).max()) for _, _, change, tissue in views) or 1.0
+    figure = Figure(figsize=(3.0 * len(views), 5.2))
+    for i, (name, grid, change, tissue) in enumerate(views):
+        axes = figure.add_subplot(1, len(views), i + 1)
+        axes.imshow(_cropped(_view(grid, change, tissue, largest, normal)))
+        axes.set_axis_off()
+        axes.set_title(name, fontsize=10, color=INK)
+    figure.colorbar(
+        ScalarMappable(Normalize(-largest, largest), SCALE),
+        ax=figure.axes,
+        label="change of density [g/cm³]",
+        fraction=0.02,
+        pad=0.02,
+        shrink=0.7,
+    )
+    figure.savefig(path, **STYLE)
+
+
+def _view(
+    grid: Grid,
+    change: Array,
+    tissue: npt.NDArray[np.bool_],
+    largest: float,
+    normal: tuple[float, float, float],
+) -> npt.NDArray[np.uint8]:
+    """The half behind the plane, seen along its normal."""
+    mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
+    mesh.cell_data["change"] = change
+    plotter = _plotter()
+    for cells, style in (
+        (tissue, {"scalars": "change", "cmap": SCALE, "clim": (-largest, largest)}),
+        (~tissue, {"color": "#b9bec4"}),
+    ):
+        half = mesh.extract_cells(np.flatnonzero(cells)).clip(normal, (0, 0, 0), invert=False)
+        if half.n_cells:
+            plotter.add_mesh(half, show_scalar_bar=False, ambient=0.7, diffuse=0.35, **style)
+    plotter.set_background("white")
+    plotter.enable_parallel_projection()
+    plotter.view_vector(tuple(-n for n in normal), viewup=(0, 0, 1))
+    plotter.enable_anti_aliasing("ssaa")
+    image = plotter.screenshot(return_img=True)
+    plotter.close()
+    return np.asarray(image)
