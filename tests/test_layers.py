@@ -42,8 +42,8 @@ FOREIGN = {
     },
 }
 BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BONE_GROUND names
-    ["units", "calibration", "materials", "image", "quadrature", "mapping_report"],
-    ["laws", "dicom", "mask"],
+    ["units", "calibration", "materials", "image", "quadrature", "mapping_report", "prognosis"],
+    ["laws", "dicom", "mask", "remodelling", "course_charts"],
     ["readers", "contour", "voxels", "mapping"],
     ["tetrahedra", "carry"],
     ["intact"],
@@ -51,16 +51,23 @@ BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BON
     ["__init__"],
 ]
 BONE_STOREY = {room: level for level, rooms in enumerate(BONE_STOREYS) for room in rooms}
-BONE_GROUND = {"errors", "domain", "meshfile", "solver", "state", "elasticity", "functional"}
+BONE_GROUND = {
+    *("errors", "domain", "meshfile", "solver", "density", "state", "elasticity", "functional"),
+    *("export", "pictures"),
+}
 BONE_FOREIGN = {
     "pydicom": {"dicom"},
     "nibabel": {"readers"},
     "nrrd": {"readers"},
     "gmsh": {"tetrahedra"},
-    "pyvista": {"contour"},
+    "pyvista": {"contour", "course_charts"},
+    "matplotlib": {"course_charts"},
     "manifold3d": {"contour"},
     "scipy": {"image", "mask", "contour", "carry"},
-    "dolfinx": {"mapping", "carry", "intact", "shielding", "load_share", "slip"},
+    "dolfinx": {
+        *("mapping", "carry", "intact", "shielding", "load_share", "slip"),
+        *("remodelling", "prognosis"),
+    },
     "petsc4py": set(),
     "h5py": set(),
 }

@@ -25,6 +25,7 @@ SMALL = {
     "diffuser": ["--resolution", "12", "--iterations", "4"],
     "double_pipe": ["--resolution", "12", "--iterations", "4"],
     "pipe_bend": ["--resolution", "10", "--iterations", "4"],
+    "remodelling": ["--size", "5", "--months", "2", "--stems", "1"],
     "stiff_permeable_cell": ["--resolution", "8", "--iterations", "2"],
     "stiff_cell": [
         *("--objective", "shear", "--resolution", "16", "--starts", "2", "--iterations", "3"),
@@ -32,7 +33,7 @@ SMALL = {
     "stiff_channel": ["--resolution", "4", "--iterations", "2"],
     "tpms_catalogue": ["--resolution", "6", "--families", "2"],
 }
-DESIGNS = sorted(SMALL.keys() - {"tpms_catalogue", "stiff_permeable_cell"})
+DESIGNS = sorted(SMALL.keys() - {"remodelling", "tpms_catalogue", "stiff_permeable_cell"})
 LIMIT = 120  # seconds for one script
 
 
@@ -120,6 +121,18 @@ def test_the_stiff_permeable_cell_is_computed_again_on_its_surface(tmp_path: Pat
     assert (cells > 0).all()
     assert (results / "cells.png").is_file()
     assert "of the bound" in printed
+
+
+def test_bone_beside_a_stiff_stem_resorbs_above(tmp_path: Path) -> None:
+    printed = run("remodelling", 2, tmp_path / "run")
+    results = tmp_path / "run" / "results" / "remodelling"
+    assert (results / "bone_mass.png").is_file()
+    assert (results / "density_change.png").is_file()
+    assert (results / "solid_titanium" / "bone.vtkhdf").is_file()
+    row = re.search(r"^solid titanium +(.*)$", printed, flags=re.MULTILINE)
+    assert row
+    zones = [float(word) for word in row[1].split()][:7]
+    assert min(zones) == zones[6] < 0
 
 
 def test_every_script_is_tried() -> None:

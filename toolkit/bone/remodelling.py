@@ -8,9 +8,9 @@
 
 k is one number, at which bone is at rest everywhere (Weinans), or the stimulus of the intact bone
 at the same place (Huiskes): then the intact femur stays as it is and an implant changes it. U is
-the mean over each cell, and over load cases, each with its weight, where there are several: any UFL
-of the states. Densities are cell-wise, so that they scale the solver's element tensors, and nothing is
-built anew in the course of time.
+the mean over each cell, and over load cases, each with its weight, where there are several: any
+UFL of the states. Densities are cell-wise, so that they scale the solver's element tensors, and
+nothing is built anew in the course of time.
 
 With Φ(ρ) = P(ρ) / g + ∫ k ρ dx and P minus the least potential energy (half the compliance under
 forces alone) dρ/dt is −B ∂Φ/∂ρ, lowered by s k toward zero: ∂P/∂ρ = −g U/ρ in each cell. The
