@@ -149,10 +149,19 @@ class Record:
 
     def prognosis(self) -> Prognosis:
         """What has been recorded."""
-        columns = [np.array(column) for column in zip(*self._rows, strict=True)]
-        regions, times = tuple(self._regions), np.array(self._times)
-        densities, tissue = tuple(self._densities), self._regions["all"]
-        return Prognosis(self._domain, times, regions, *columns, densities, tissue)
+        mass, lost, gained, resorbed, formed = np.moveaxis(np.array(self._rows), 1, 0)
+        return Prognosis(
+            domain=self._domain,
+            times=np.array(self._times),
+            regions=tuple(self._regions),
+            mass=mass,
+            lost=lost,
+            gained=gained,
+            resorbed=resorbed,
+            formed=formed,
+            densities=tuple(self._densities),
+            tissue=self._regions["all"],
+        )
 
     def _sums(self, owned: Array) -> Array:
         """Integrals over each region; collective."""
