@@ -4,12 +4,12 @@
     dρ/dt = B (S − (1 ∓ s) S₀)            where S leaves the lazy zone (1 ∓ s) S₀;  else 0
     S = ½ σ(u):ε(u) / ρ,   E = C ρ³,      0.01 ≤ ρ ≤ 1.74 g/cm³
 
-S₀ is the stimulus of the same femur before the operation, under the same load (Huiskes et al. 1987,
-doi:10.1016/0021-9290(87)90030-3): bone that the stem relieves of more than the share s resorbs. The
-modulus is that of Carter & Hayes, the bounds those of Weinans et al. 1992. B sets the pace alone and
-is not known well: what is predicted is which zones lose, and how the stems compare. The load is one
-instant of level walking, as recalled from Heller et al. 2005, J. Biomech. 38, 1155–1163, in parts of
-the body's weight. Bone and stems are bonded.
+S₀ is the stimulus of the same femur before the operation, under the same load (Huiskes et al.
+1987, doi:10.1016/0021-9290(87)90030-3): bone that the stem relieves of more than the share s
+resorbs. The modulus is that of Carter & Hayes, the bounds those of Weinans et al. 1992. B sets the
+pace alone and is not known well: what is predicted is which zones lose, and how the stems compare.
+The load is one instant of level walking, as recalled from Heller et al. 2005, J. Biomech. 38,
+1155–1163, in parts of the body's weight. Bone and stems are bonded.
 
 Run:  mpirun -n 2 python problems/remodelling.py          (--size 3.5 for a finer mesh [mm])
 """
