@@ -136,7 +136,9 @@ def _view(
         (tissue, {"scalars": "change", "cmap": SCALE, "clim": (-largest, largest)}),
         (~tissue, {"color": "#b9bec4"}),
     ):
-        half = mesh.extract_cells(np.flatnonzero(cells)).clip(normal, (0, 0, 0), invert=False)
+        half = mesh.extract_cells(np.flatnonzero(cells)).clip(
+            normal, origin=(0, 0, 0), invert=False
+        )
         if half.n_cells:
             plotter.add_mesh(half, show_scalar_bar=False, ambient=0.7, diffuse=0.35, **style)
     plotter.set_background("white")
