@@ -1,11 +1,11 @@
 """A body that fills what is missing of a bone: the intersection of levels on a grid.
 
-    P = { x : φ(x) = min over parts of φ_part(x) > 0 }
+    P = { x : min over parts of φ_part(x) > 0 }
 
-Each level is positive inside and is, near its zero, the distance from one part of the surface in
-mm: the outer face, the inner one, the rim towards the bone. So a point on the surface belongs to
-the part whose level is least there, and the surfaces of a mesh get their names. What is thinner
-than twice a radius is taken off by an opening, and the largest body is kept.
+Each level is positive inside and is, near its zero, the distance in mm from one part of the
+surface: the outer face, the inner one, the rim towards the bone. So a point on the surface belongs
+to the part whose level is least there, and the surfaces of a mesh get their names. What an opening
+takes off is too thin to be made; of what is left the largest body is kept.
 """
 
 from collections.abc import Mapping
@@ -15,9 +15,10 @@ from functools import partial
 import numpy as np
 import numpy.typing as npt
 from mpi4py import MPI
-from scipy import ndimage, spatial
+from scipy import ndimage
 
 from toolkit.bone.contour import Surface, contour
+from toolkit.bone.defect import Box
 from toolkit.bone.image import Image
 from toolkit.bone.mask import Mask
 from toolkit.bone.mirror_plane import MirrorPlane
@@ -25,10 +26,11 @@ from toolkit.bone.tetrahedra import tetrahedra
 from toolkit.domain import Domain
 from toolkit.errors import InputError
 
-__all__ = ["Patch", "bone_distance", "missing", "patch_of_levels"]
+__all__ = ["Patch", "intersection"]
 
 type Array = npt.NDArray[np.float64]
-type Booleans = npt.NDArray[np.bool_]
+
+NO_EDGE = 180.0  # degrees: gmsh finds no closed curves of edges on a rim that follows bone
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,58 +38,70 @@ class Patch:
     """An implant that fills a defect.
 
     Attributes:
-        mask: Its voxels, on a grid of its own, finer than the image's; level 0 is its surface.
+        mask: Its voxels, on a grid of its own, finer than the image's.
         parts: For each part of the surface, by name, its level on that grid.
-        plane: The plane by which the healthy side was mirrored.
-        outwards: Unit vector from the head's middle through the patch, along which it goes in.
-        notes: What was found, for the report.
+        plane: By which the healthy side was mirrored.
+        outwards: Unit vector along which it is lifted out, (3,).
     """
 
     mask: Mask
     parts: Mapping[str, Image]
     plane: MirrorPlane
     outwards: Array
-    notes: tuple[str, ...] = ()
 
     def surface(self, *, smoothing: int = 20) -> Surface:
         """Its closed surface, see `contour`."""
         return contour(self.mask, smoothing=smoothing)
 
-    def nearest(self, points: npt.ArrayLike) -> npt.NDArray[np.str_]:
+    def part(self, points: npt.ArrayLike) -> npt.NDArray[np.str_]:
         """Names of the parts that points on the surface belong to, (n, 3) → (n,)."""
-        levels = [image.at(points) for image in self.parts.values()]
-        return np.array(list(self.parts))[np.argmin(np.abs(levels), axis=0)]
+        levels = [level.at(points) for level in self.parts.values()]
+        return np.array(list(self.parts))[np.argmin(levels, axis=0)]
 
     def domain(
         self, *, size: float, smoothing: int = 20, comm: MPI.Comm = MPI.COMM_WORLD
     ) -> Domain:
-        """Tetrahedra of an edge length in mm; collective.
+        """Tetrahedra with edges of `size` mm; collective.
 
-        Names: the volume ``bone`` is the patch, ``surface`` its boundary, and each part's name its
-        share of it.
+        Names: the volume ``bone`` is the patch, ``surface`` its boundary, and each part of that
+        has its name.
         """
-        domain = Domain.build(
-            partial(tetrahedra, self.mask, size=size, smoothing=smoothing), comm=comm
-        )
+        model = partial(tetrahedra, self.mask, size=size, smoothing=smoothing, sharp=NO_EDGE)
+        domain = Domain.build(model, comm=comm)
         for name in self.parts:
-            domain.name(name, 2, lambda x, name=name: self.nearest(x.T) == name, midpoint=True)
+            domain.name(name, 2, lambda x, name=name: self.part(x.T) == name, midpoint=True)
         return domain
 
 
-def patch_of_levels(
-    levels: Mapping[str, Array], affine: Array, *, least: float, like: Patch | None = None
+def intersection(
+    levels: Mapping[str, Array], box: Box, source: str, *, least: float
 ) -> tuple[Mask, dict[str, Image]]:
-    """The mask and parts of a patch from its levels on a grid with one spacing.
+    """The mask and the parts of a patch from the levels of its parts.
 
     Args:
-        levels: Of each part; where the opening cuts, the first part's level is lowered.
-        affine: Of the grid, mm.
+        levels: On the grid, by name; the first one is lowered where the opening cuts.
+        box: The grid.
+        source: What the patch is called.
         least: What is thinner is taken off, mm.
 
     Raises:
         InputError: Nothing is left.
     """
-
-
-def missing(mask: Mask, plane: MirrorPlane, near: npt.ArrayLike | None, least: float) -> Array:
-    """Centres of the voxels of the largest body that the mirrored side has and this one has not."""
+    h = box.spacing
+    inside = np.minimum.reduce(list(levels.values())) > 0
+    deep = ndimage.distance_transform_edt(np.pad(inside, 1))[1:-1, 1:-1, 1:-1] * h > least / 2
+    labels, count = ndimage.label(deep)
+    if not count:
+        raise InputError(
+            f"The patch of '{source}' is nowhere {least:.3g} mm thick. Give a smaller gap, a "
+            "greater thickness, or another point near the defect."
+        )
+    largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    kept = least / 2 + h - ndimage.distance_transform_edt(~largest) * h
+    first, *others = levels
+    parts = {first: np.minimum(levels[first], kept)} | {name: levels[name] for name in others}
+    body = np.minimum.reduce(list(parts.values()))
+    labels, _ = ndimage.label(body > 0)
+    inside = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
+    mask = Mask(box.image(body, source), ndimage.binary_fill_holes(inside), 0.0)
+    return mask, {name: box.image(level, source) for name, level in parts.items()}
