@@ -14,6 +14,7 @@ patient's, as DICOM has them: x to the left, y to the back, z to the head.
 from toolkit.bone.calibration import Calibration as Calibration
 from toolkit.bone.contour import Surface as Surface
 from toolkit.bone.contour import contour as contour
+from toolkit.bone.cranial_patch import cranial_patch as cranial_patch
 from toolkit.bone.image import Image as Image
 from toolkit.bone.laws import LAWS as LAWS
 from toolkit.bone.laws import Law as Law
@@ -31,7 +32,13 @@ from toolkit.bone.materials import Fluid as Fluid
 from toolkit.bone.materials import Property as Property
 from toolkit.bone.materials import Solid as Solid
 from toolkit.bone.materials import solid as solid
+from toolkit.bone.mirror_plane import MirrorPlane as MirrorPlane
+from toolkit.bone.mirror_plane import mirror_plane as mirror_plane
+from toolkit.bone.patch import Patch as Patch
 from toolkit.bone.readers import read as read
 from toolkit.bone.readers import read_raw as read_raw
+from toolkit.bone.synthetic_head import craniectomy as craniectomy
+from toolkit.bone.synthetic_head import synthetic_head as synthetic_head
 from toolkit.bone.tetrahedra import tetrahedra as tetrahedra
 from toolkit.bone.voxels import voxel_domain as voxel_domain
+from toolkit.bone.zygomatic_patch import zygomatic_patch as zygomatic_patch

@@ -33,6 +33,7 @@ RING = 15.0  # width of the bone around the defect that the patch is fitted to [
 DEEP = 4.0  # where the outer surface lies deeper than the mirrored one, bone is missing [mm]
 MARGIN = 3.0  # beyond the defect, where its edge slopes [mm]
 SMOOTH = 1.5  # standard deviation of the filter of R [mm]
+RIM = 0.7  # of that of the rim, which the steps of voxels make rough [mm]
 RIGID = 0.1  # of the spline: how little it follows single rays
 RAYS = 400  # to which it is fitted at most
 
@@ -49,8 +50,8 @@ def cranial_patch(
 ) -> Patch:
     """A patch for the largest defect of a skull, or the one nearest to a point.
 
-    Its surfaces are ``outer``, flush with the bone or raised over it, ``inner``, parallel to it, and
-    ``rim``, which faces the bone.
+    Its surfaces are ``outer``, flush with the bone or raised over it, ``inner``, parallel to it,
+    and ``rim``, which faces the bone.
 
     Args:
         mask: The skull, cleaned but with its cavities open.
@@ -82,7 +83,7 @@ def cranial_patch(
     sky = _sky(mask, plane, defect)
     sky = sky._replace(height=_fitted(mask, sky))
 
-    box = Box(defect.points, defect.outwards, margin=width + thickness + 6, spacing=spacing)
+    box = Box(defect.points, defect.outwards, margin=width + thickness, spacing=spacing)
     x = box.points - defect.middle
     at = sky.pixels(x)
     raw = (_at(sky.height, at) - np.linalg.norm(x, axis=1)).reshape(box.shape)
@@ -93,12 +94,14 @@ def cranial_patch(
     field = box.level(mask.image, mask.signed(), box.points)
     free = -bone_level(field, spacing, reach=gap + 3) - gap
     free = np.minimum.accumulate(free[:, :, ::-1], axis=2)[:, :, ::-1]
+    smooth = ndimage.gaussian_filter(free, RIM / spacing, mode="nearest")
     levels = {
         "outer": np.minimum(depth + rise, near_defect),
         "inner": thickness - depth,
-        "rim": free,
+        "rim": np.minimum(smooth, free + gap / 2),
     }
-    body, parts = intersection(levels, box, f"patch of {mask.image.source}", least=0.3 * thickness)
+    least = min(thickness, rise - gap if lip else thickness) / 2
+    body, parts = intersection(levels, box, f"patch of {mask.image.source}", least=least)
     return Patch(body, parts, plane, defect.outwards)
 
 
@@ -199,19 +202,18 @@ def _outermost(values: Array, radii: Array) -> Array:
 def _fitted(mask: Mask, sky: _Sky) -> Array:
     """R: the mirrored surface, moved to the bone around the defect."""
     away = -_signed(sky.missing) * sky.pixel
-    error = sky.bone - sky.mirrored
     around = (away > 1) & (away < RING)
-    ring = around & (np.abs(error) < DEEP)
+    both = around & np.isfinite(sky.bone) & np.isfinite(sky.mirrored)
+    error = np.where(both, sky.bone, 0) - np.where(both, sky.mirrored, 0)
+    ring = both & (np.abs(error) < DEEP)
     if ring.sum() < 0.5 * around.sum():
         raise InputError(
             f"Around the defect of '{mask.image.source}' only {ring.sum() / around.sum():.0%} of "
             "the directions have bone on both sides: it lies at the end of the image, or crosses "
             "the mid-plane, where the mirror image has nothing to give."
         )
-    known = sky.mirrored > sky.reach - 3 * RING
-    nearest = ndimage.distance_transform_edt(
-        ~known, return_distances=False, return_indices=True
-    )
+    unknown = ~np.isfinite(sky.mirrored)
+    nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)
     mirrored = sky.mirrored[tuple(nearest)]
     at = np.argwhere(ring)
     some = at[:: max(1, len(at) // RAYS)]

@@ -1,6 +1,6 @@
 """What a bone lacks that its other side has, and the grid on which an implant for it is drawn.
 
-The defect is the largest body of { mirrored bone } \\ { bone } that is left by an opening, since no
+The defect is the largest body of { mirrored bone } − { bone } that an opening leaves, as no
 head is symmetric and thin shells of disagreement lie everywhere. The grid is a box around it with
 one spacing, whose third axis points outwards.
 """

@@ -3,8 +3,8 @@
     min over n, d   Σ_p ψ( D(p − 2 (n·p − d) n) ),     |n| = 1,     ψ(D) = s² ln(1 + D²/s²)
 
 over points p on the surface of the bone, D the distance from bone. The loss ψ of Cauchy grows so
-slowly that what has no partner on the other side, a defect or a tilted neck, hardly counts. It
-begins with the plane x = constant through the centroid, since x points to the patient's left, and
+slowly that what has no partner on the other side, a defect or a tilted neck, hardly counts, and
+what is mirrored out of the image does not count. It begins with the plane x = constant through the centroid, since x points to the patient's left, and
 runs twice, with s coarse and fine. The same on every rank.
 """
 
@@ -39,7 +39,7 @@ class MirrorPlane(NamedTuple):
     mismatch: float = 0.0
 
     def distance(self, points: npt.ArrayLike) -> Array:
-        """mm to the left of the plane, (n, 3) → (n,)."""
+        """Mm to the left of the plane, (n, 3) → (n,)."""
         return np.asarray(points, dtype=float) @ self.normal - self.offset
 
     def mirrored(self, points: npt.ArrayLike) -> Array:
@@ -70,7 +70,8 @@ def mirror_plane(mask: Mask) -> MirrorPlane:
 
     def distances(unknown: Array) -> Array:
         at = image.indices(plane(unknown).mirrored(points))
-        return ndimage.map_coordinates(away, at.T, order=1, mode="nearest", output=np.float64)
+        found = ndimage.map_coordinates(away, at.T, order=1, mode="nearest", output=np.float64)
+        return np.where(image.beyond(at) > 0, 0.0, found)
 
     found = np.zeros(3)
     for scale in SCALES:

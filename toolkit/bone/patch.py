@@ -58,6 +58,9 @@ class Patch:
         levels = [level.at(points) for level in self.parts.values()]
         return np.array(list(self.parts))[np.argmin(levels, axis=0)]
 
+    def _belongs(self, name: str, x: Array) -> npt.NDArray[np.bool_]:
+        return np.asarray(self.part(x.T) == name)
+
     def domain(
         self, *, size: float, smoothing: int = 20, comm: MPI.Comm = MPI.COMM_WORLD
     ) -> Domain:
@@ -69,7 +72,7 @@ class Patch:
         model = partial(tetrahedra, self.mask, size=size, smoothing=smoothing, sharp=NO_EDGE)
         domain = Domain.build(model, comm=comm)
         for name in self.parts:
-            domain.name(name, 2, lambda x, name=name: self.part(x.T) == name, midpoint=True)
+            domain.name(name, 2, partial(self._belongs, name), midpoint=True)
         return domain
 
 
