@@ -30,6 +30,8 @@ type Array = npt.NDArray[np.float64]
 type Booleans = npt.NDArray[np.bool_]
 
 RING = 15.0  # width of the bone around the defect that the patch is fitted to [mm]
+EDGE = 5.0  # width of its part that must hold the patch [mm]
+HELD = 0.7  # share of it that must be bone
 DEEP = 4.0  # where the outer surface lies deeper than the mirrored one, bone is missing [mm]
 MARGIN = 3.0  # beyond the defect, where its edge slopes [mm]
 SMOOTH = 1.5  # standard deviation of the filter of R [mm]
@@ -94,11 +96,11 @@ def cranial_patch(
     field = box.level(mask.image, mask.signed(), box.points)
     free = -bone_level(field, spacing, reach=gap + 3) - gap
     free = np.minimum.accumulate(free[:, :, ::-1], axis=2)[:, :, ::-1]
-    smooth = ndimage.gaussian_filter(free, RIM / spacing, mode="nearest")
+    smooth = ndimage.gaussian_filter(free, (RIM / spacing, RIM / spacing, 0), mode="nearest")
     levels = {
         "outer": np.minimum(depth + rise, near_defect),
         "inner": thickness - depth,
-        "rim": np.minimum(smooth, free + gap / 2),
+        "rim": np.minimum(smooth, free + gap / 4),
     }
     least = min(thickness, rise - gap if lip else thickness) / 2
     body, parts = intersection(levels, box, f"patch of {mask.image.source}", least=least)
@@ -206,11 +208,13 @@ def _fitted(mask: Mask, sky: _Sky) -> Array:
     both = around & np.isfinite(sky.bone) & np.isfinite(sky.mirrored)
     error = np.where(both, sky.bone, 0) - np.where(both, sky.mirrored, 0)
     ring = both & (np.abs(error) < DEEP)
-    if ring.sum() < 0.5 * around.sum():
+    edge = (away > 1) & (away < EDGE)
+    held = float((ring & edge).sum() / edge.sum())
+    if held < HELD:
         raise InputError(
-            f"Around the defect of '{mask.image.source}' only {ring.sum() / around.sum():.0%} of "
-            "the directions have bone on both sides: it lies at the end of the image, or crosses "
-            "the mid-plane, where the mirror image has nothing to give."
+            f"Along the edge of the defect of '{mask.image.source}' only {held:.0%} of the bone is "
+            "there and on the other side too: it lies at the end of the image, or crosses the "
+            "mid-plane, where the mirror image has nothing to give. Give near= a point in another."
         )
     unknown = ~np.isfinite(sky.mirrored)
     nearest = ndimage.distance_transform_edt(unknown, return_distances=False, return_indices=True)

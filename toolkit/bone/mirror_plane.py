@@ -3,9 +3,10 @@
     min over n, d   Σ_p ψ( D(p − 2 (n·p − d) n) ),     |n| = 1,     ψ(D) = s² ln(1 + D²/s²)
 
 over points p on the surface of the bone, D the distance from bone. The loss ψ of Cauchy grows so
-slowly that what has no partner on the other side, a defect or a tilted neck, hardly counts, and
-what is mirrored out of the image does not count. It begins with the plane x = constant through the centroid, since x points to the patient's left, and
-runs twice, with s coarse and fine. The same on every rank.
+slowly that what has no partner on the other side, a defect or a tilted neck, hardly counts; what is
+mirrored out of the image does not. It begins with the plane x = constant through the centroid,
+since x points to the patient's left, and runs twice, with s coarse and fine. It is the same on
+every rank.
 """
 
 from typing import NamedTuple
