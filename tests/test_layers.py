@@ -44,8 +44,10 @@ FOREIGN = {
 BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BONE_GROUND names
     ["units", "calibration", "materials", "image", "quadrature", "mapping_report"],
     ["laws", "dicom", "mask"],
-    ["readers", "contour", "voxels", "mapping"],
-    ["tetrahedra"],
+    ["readers", "contour", "voxels", "mapping", "mirror_plane", "synthetic_head"],
+    ["tetrahedra", "defect"],
+    ["patch"],
+    ["cranial_patch", "zygomatic_patch"],
     ["__init__"],
 ]
 BONE_STOREY = {room: level for level, rooms in enumerate(BONE_STOREYS) for room in rooms}
@@ -57,7 +59,7 @@ BONE_FOREIGN = {
     "gmsh": {"tetrahedra"},
     "pyvista": {"contour"},
     "manifold3d": {"contour"},
-    "scipy": {"image", "mask", "contour"},
+    "scipy": {"image", "mask", "mirror_plane", "defect", "patch", "cranial_patch"},
     "dolfinx": {"mapping"},
     "petsc4py": set(),
     "h5py": set(),
