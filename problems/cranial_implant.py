@@ -6,7 +6,7 @@
                  −∇·κ(ρ)/μ ∇p = 0      p = 1 on rim,       p = 0 on inner
     subject to   ∫ κ(ρ)/μ |∇p|² dx ≥ 3/2 K₀,   ∫ ρ dx ≤ V₀,   0.2 ≤ ρ ≤ 0.8,   ρ = 1 in the skin
 
-The skin, the outer layer of cells under the scalp, is solid; what lies under it is a sheet gyroid
+The skin, the outer 1.5 mm under the scalp, is solid; what lies under it is a sheet gyroid
 of Ti-6Al-4V, open to the bone at the rim and to the dura on the inner face, for tissue to grow in.
 K₀ and V₀ are those of the uniform core of density 0.4: the design lets half as much again through
 and needs no more metal. Without an image a synthetic head with a round hole is taken.
@@ -61,11 +61,11 @@ def hit(x):
 
 
 domain.name("hit", 2, hit, midpoint=True)
-skin = 1.1 * options.size  # every cell that touches the outer face
+skin = 1.5 * options.size  # all cells that touch the outer face, and some below
 domain.name("skin", 3, lambda x: patch.parts["outer"].at(x.T) < skin, midpoint=True)
 dx, ds = domain.dx, domain.ds
 
-design = Density(domain, radius=2, start=0.4, bounds=(0.2, 0.8), solid=["skin"])
+design = Density(domain, radius=1.5, start=0.4, bounds=(0.2, 0.8), solid=["skin"])
 ρ = design.physical
 
 E = gibson_ashby(ρ, full=114e3)  # of Ti-6Al-4V [MPa]

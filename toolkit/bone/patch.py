@@ -102,7 +102,8 @@ def intersection(
     largest = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     kept = least / 2 + h - ndimage.distance_transform_edt(~largest) * h
     first, *others = levels
-    parts = {first: np.minimum(levels[first], kept)} | {name: levels[name] for name in others}
+    cut = np.where(inside & (kept < 0), np.minimum(levels[first], kept), levels[first])
+    parts = {first: cut} | {name: levels[name] for name in others}
     body = np.minimum.reduce(list(parts.values()))
     labels, _ = ndimage.label(body > 0)
     inside = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
