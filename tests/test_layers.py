@@ -44,10 +44,10 @@ FOREIGN = {
 BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BONE_GROUND names
     ["units", "calibration", "materials", "image", "quadrature", "mapping_report", "prognosis"],
     ["laws", "dicom", "mask", "remodelling", "course_charts"],
-    ["readers", "contour", "voxels", "mapping"],
-    ["tetrahedra", "carry"],
-    ["intact"],
-    ["shielding", "load_share", "slip"],
+    ["readers", "contour", "voxels", "mapping", "mirror_plane", "synthetic_head"],
+    ["tetrahedra", "carry", "defect"],
+    ["intact", "patch"],
+    ["shielding", "load_share", "slip", "cranial_patch", "zygomatic_patch"],
     ["__init__"],
 ]
 BONE_STOREY = {room: level for level, rooms in enumerate(BONE_STOREYS) for room in rooms}
@@ -63,7 +63,7 @@ BONE_FOREIGN = {
     "pyvista": {"contour", "course_charts"},
     "matplotlib": {"course_charts"},
     "manifold3d": {"contour"},
-    "scipy": {"image", "mask", "contour", "carry"},
+    "scipy": {"image", "mask", "mirror_plane", "defect", "patch", "cranial_patch", "carry"},
     "dolfinx": {
         *("mapping", "carry", "intact", "shielding", "load_share", "slip"),
         *("remodelling", "prognosis"),

@@ -22,6 +22,7 @@ SMALL = {
         "0",
     ],
     "cantilever": ["--resolution", "8", "--iterations", "4"],
+    "cranial_implant": ["--size", "2.5", "--iterations", "4"],
     "diffuser": ["--resolution", "12", "--iterations", "4"],
     "double_pipe": ["--resolution", "12", "--iterations", "4"],
     "pipe_bend": ["--resolution", "10", "--iterations", "4"],

@@ -311,7 +311,14 @@ class Domain:
             )
         return self._named[dim, name]
 
-    def name(self, name: str, dim: int, where: Callable[[npt.NDArray[np.float64]], Any]) -> None:
+    def name(
+        self,
+        name: str,
+        dim: int,
+        where: Callable[[npt.NDArray[np.float64]], Any],
+        *,
+        midpoint: bool = False,
+    ) -> None:
         """Name a region by a predicate on coordinates; collective.
 
         Args:
@@ -319,6 +326,8 @@ class Domain:
             dim: Dimension of its entities; those one less than the domain's are boundary facets.
             where: Called with x, (3, n), returns n booleans; an entity belongs to the region if
                 all its vertices satisfy it.
+            midpoint: Whether it is asked of the midpoint instead, so that regions by predicates of
+                which one holds at each point share no entity.
 
         Raises:
             InputError: The name is taken, or nothing satisfies the predicate.
@@ -331,7 +340,9 @@ class Domain:
         def predicate(x: npt.NDArray[np.float64]) -> npt.NDArray[np.bool_]:
             return np.broadcast_to(np.asarray(where(x), dtype=bool), x.shape[1:]).copy()
 
-        found = self._located(dim, predicate)
+        found = self._located(dim, (lambda x: np.full(x.shape[1], True)) if midpoint else predicate)
+        if midpoint:
+            found = found[predicate(mesh.compute_midpoints(self.mesh, dim, found).T)]
         if self.comm.allreduce(len(found)) == 0:
             raise InputError(
                 f"No {_WORD[dim]} of '{self.source}' satisfies the predicate given for '{name}'."

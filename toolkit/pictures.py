@@ -37,6 +37,7 @@ COLOURS = "YlGnBu"
 INKED = LinearSegmentedColormap.from_list("solid", ["#e9edf0", "#1c2226"])
 STYLE: dict[str, Any] = {"dpi": 160, "facecolor": "white", "bbox_inches": "tight"}
 METAL = "#c9ced3"
+SHADES = {"bone": "#efe6d2", "metal": "#7f95ab"}
 
 
 class Marks(NamedTuple):
@@ -341,15 +342,42 @@ def surface_figure(path: Path, surface: Surface) -> None:
     figure.savefig(path, **STYLE)
 
 
+def bodies_figure(path: Path, bodies: Mapping[str, Any], *, view: Array) -> None:
+    """Bodies together, as an implant in its bone: from a direction, and from 50° beside it.
+
+    Args:
+        path: of the picture.
+        bodies: "bone" and "metal", each with points (n, 3) and triangles (m, 3).
+        view: direction from the bodies to the eye; z is up.
+    """
+    up, turned = np.array([0.0, 0.0, 1.0]), np.radians(50)
+    beside = np.cos(turned) * view + np.sin(turned) * np.cross(up, view)
+    figure = Figure(figsize=(9.6, 4.8))
+    for axes, direction in zip(figure.subplots(1, 2), (view, beside), strict=True):
+        plotter = _plotter()
+        for name, body in bodies.items():
+            faces = np.pad(body.triangles, ((0, 0), (1, 0)), constant_values=3)
+            plotter.add_mesh(
+                pyvista.PolyData(np.asarray(body.points, dtype=np.float32), faces.ravel()),
+                color=SHADES[name],
+                smooth_shading=True,
+                ambient=0.3,
+                diffuse=0.75,
+            )
+        axes.imshow(_cropped(_shot(plotter, direction)))
+        axes.set_axis_off()
+    figure.savefig(path, **STYLE)
+
+
 def _plotter() -> Any:
     """An off-screen view on white."""
     return pyvista.Plotter(off_screen=True, window_size=[1000, 850], border=False)
 
 
-def _shot(plotter: Any) -> NDArray[np.uint8]:
+def _shot(plotter: Any, view: Any = (0.62, -1.0, 0.72)) -> NDArray[np.uint8]:
     """Take the picture and close the view."""
     plotter.set_background("white")
-    plotter.view_vector((0.62, -1.0, 0.72), viewup=(0, 0, 1))
+    plotter.view_vector(tuple(view), viewup=(0, 0, 1))
     plotter.enable_anti_aliasing("ssaa")
     image = plotter.screenshot(return_img=True)
     plotter.close()

@@ -16,6 +16,7 @@ from toolkit.bone.contour import Surface as Surface
 from toolkit.bone.contour import contour as contour
 from toolkit.bone.course_charts import bone_mass_chart as bone_mass_chart
 from toolkit.bone.course_charts import density_change_map as density_change_map
+from toolkit.bone.cranial_patch import cranial_patch as cranial_patch
 from toolkit.bone.image import Image as Image
 from toolkit.bone.intact import IntactBone as IntactBone
 from toolkit.bone.laws import LAWS as LAWS
@@ -36,6 +37,9 @@ from toolkit.bone.materials import Fluid as Fluid
 from toolkit.bone.materials import Property as Property
 from toolkit.bone.materials import Solid as Solid
 from toolkit.bone.materials import solid as solid
+from toolkit.bone.mirror_plane import MirrorPlane as MirrorPlane
+from toolkit.bone.mirror_plane import mirror_plane as mirror_plane
+from toolkit.bone.patch import Patch as Patch
 from toolkit.bone.prognosis import Prognosis as Prognosis
 from toolkit.bone.readers import read as read
 from toolkit.bone.readers import read_raw as read_raw
@@ -45,5 +49,8 @@ from toolkit.bone.shielding import shielded_volume as shielded_volume
 from toolkit.bone.shielding import shielding as shielding
 from toolkit.bone.shielding import strain_energy as strain_energy
 from toolkit.bone.slip import interface_slip as interface_slip
+from toolkit.bone.synthetic_head import craniectomy as craniectomy
+from toolkit.bone.synthetic_head import synthetic_head as synthetic_head
 from toolkit.bone.tetrahedra import tetrahedra as tetrahedra
 from toolkit.bone.voxels import voxel_domain as voxel_domain
+from toolkit.bone.zygomatic_patch import zygomatic_patch as zygomatic_patch

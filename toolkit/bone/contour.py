@@ -18,7 +18,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from manifold3d import Error, Manifold, Mesh64
-from scipy import ndimage
 
 from toolkit.bone.mask import Mask
 from toolkit.errors import InputError
@@ -29,7 +28,6 @@ type Array = npt.NDArray[np.float64]
 
 MARGIN = 4  # voxels by which the image is continued where bone is cut by its border
 PASS_BAND = 0.1  # of Taubin's filter: wavelengths of some ten triangles pass
-LEAST = 1e-3  # of the range of values, by which a voxel is off the level at least
 
 
 class Surface(NamedTuple):
@@ -89,20 +87,11 @@ def _cut(inside: npt.NDArray[np.bool_]) -> bool:
     return any(end.any() for end in ends)
 
 
-def _signed(mask: Mask) -> npt.NDArray[np.float32]:
-    """A field that is positive in the mask, negative elsewhere, zero on its surface."""
-    if mask.level is None:
-        return ndimage.gaussian_filter(mask.inside.astype(np.float32), 0.7) - np.float32(0.5)
-    off = np.abs(mask.image.values - mask.level)
-    off = np.maximum(off, LEAST * float(np.ptp(mask.image.values)))
-    return np.where(mask.inside, off, -off).astype(np.float32)
-
-
 def _marched(mask: Mask, smoothing: int) -> Mesh64:
     """The contour in indices, closed outside of the image."""
     import pyvista  # takes seconds, so only where a surface is made
 
-    field = np.pad(_signed(mask), MARGIN, mode="edge")
+    field = np.pad(mask.signed(), MARGIN, mode="edge")
     field = np.pad(field, 1, constant_values=-float(np.abs(field).max()))
     grid = pyvista.ImageData(dimensions=field.shape, origin=(-1.0 - MARGIN,) * 3)
     grid.point_data["field"] = field.ravel(order="F")

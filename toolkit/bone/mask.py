@@ -17,6 +17,8 @@ from toolkit.errors import InputError
 
 __all__ = ["Mask", "threshold"]
 
+LEAST = 1e-3  # of the range of values, by which a voxel is off the level of a surface at least
+
 
 @dataclass(frozen=True, eq=False)
 class Mask:
@@ -59,6 +61,19 @@ class Mask:
     def bodies(self) -> int:
         """Number of parts that are not connected through faces of voxels."""
         return int(ndimage.label(self.inside)[1])
+
+    @property
+    def centroid(self) -> npt.NDArray[np.float64]:
+        """Mean of the voxels' centres, mm, (3,)."""
+        return self.image.points(np.argwhere(self.inside)).mean(axis=0)
+
+    def signed(self) -> npt.NDArray[np.float32]:
+        """A field that is positive in the mask, negative elsewhere, zero on its surface."""
+        if self.level is None:
+            return ndimage.gaussian_filter(self.inside.astype(np.float32), 0.7) - np.float32(0.5)
+        off = np.abs(self.image.values - self.level)
+        off = np.maximum(off, LEAST * float(np.ptp(self.image.values)))
+        return np.where(self.inside, off, -off).astype(np.float32)
 
     def cleaned(
         self, *, opening: int = 0, closing: int = 0, fill: bool = True, keep: int | None = 1

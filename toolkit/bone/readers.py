@@ -1,4 +1,4 @@
-"""Reading volume images: NIfTI, NRRD, raw arrays, and by `read` a DICOM series too.
+"""Reading volume images: NIfTI, NRRD, InVesalius projects, raw arrays, by `read` DICOM series too.
 
 All end in one frame, DICOM's: x to the patient's left, y to the back, z to the head, in mm. NIfTI
 is right-anterior-superior and NRRD says what it is; their first two axes are turned where needed,
@@ -6,6 +6,8 @@ the voxels stay as they are stored. A file that does not say how it lies in spac
 note in `Image.notes`. Rank 0 reads and broadcasts, so everything here is collective.
 """
 
+import plistlib
+import tarfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -33,7 +35,7 @@ _LPS = {  # of NRRD's space, the signs that make its axes left, posterior, super
 
 
 def read(path: str | Path, *, series: str | None = None, comm: MPI.Comm = MPI.COMM_WORLD) -> Image:
-    """Read a volume image: a folder of DICOM files, .nii, .nii.gz, .nrrd or .nhdr; collective.
+    """Read an image: a folder of DICOM files, .nii, .nii.gz, .nrrd, .nhdr or .inv3; collective.
 
     Args:
         path: The folder or file.
@@ -104,6 +106,7 @@ def _load(path: Path, series: str | None) -> Image:
         ".nii.gz": _load_nifti,
         ".nrrd": _load_nrrd,
         ".nhdr": _load_nrrd,
+        ".inv3": _load_invesalius,
     }
     if path.is_dir():
         return load_series(path, series)
@@ -184,3 +187,26 @@ def _load_nrrd(path: Path) -> Image:
             )
         affine = np.column_stack([np.diag(spacings), np.zeros(3)])
     return Image(np.asarray(values), affine, str(path), tuple(notes))
+
+
+def _load_invesalius(path: Path) -> Image:
+    """An InVesalius 3 project: an archive of a property list and the array, its y to the front."""
+    try:
+        with tarfile.open(path) as archive:
+            members = {Path(each.name).name: each for each in archive.getmembers()}
+            main = plistlib.loads(_content(archive, members["main.plist"]))
+            array = main["matrix"]
+            stored = np.frombuffer(
+                _content(archive, members[array["filename"]]), dtype=np.dtype(array["dtype"])
+            ).reshape(array["shape"])
+        spacing = [float(h) for h in main["spacing"]]
+    except (OSError, tarfile.TarError, plistlib.InvalidFileException, KeyError, ValueError) as bad:
+        raise InputError(f"'{path}' cannot be read as an InVesalius project: {bad!r}.") from bad
+    affine = np.column_stack([np.diag([1.0, -1.0, 1.0]) * spacing, np.zeros(3)])
+    note = "InVesalius project: x taken for left, y for front and z for head; no origin"
+    return Image(stored.T.astype(np.float32), affine, str(path), (note,))
+
+
+def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
+    file = archive.extractfile(member)
+    return b"" if file is None else file.read()
