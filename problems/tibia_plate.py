@@ -32,7 +32,7 @@ from toolkit.geometry import tibia_with_plate
 parser = ArgumentParser()
 parser.add_argument("--size", type=float, default=4.5, help="of cells [mm]")
 parser.add_argument("--plate-size", type=float, default=1.5, help="of cells in the plate [mm]")
-parser.add_argument("--iterations", type=int, default=15, help="for each steepness")
+parser.add_argument("--iterations", type=int, default=10, help="for each steepness")
 options, _ = parser.parse_known_args()  # the rest is PETSc's
 sizes = {"size": options.size, "plate_size": options.plate_size}
 
