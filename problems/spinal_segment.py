@@ -1,6 +1,6 @@
 """A spinal cage between two vertebrae: how far it sinks in, and what it leaves the graft to carry.
 
-    min over ρ   ( ∫ σᵥ⁸ dx / |Ωₑ| )^⅛                     stress of the endplates Ωₑ, near its largest
+    min over ρ   ( ∫ σᵥ⁸ dx / |Ωₑ| )^⅛                    near the largest stress in endplates Ωₑ
     where        −∇·σ(u; E(ρ)) = 0      u = 0 on inferior,  σn = t on superior
                  E(ρ) = 110 GPa ρ² in the cage, that of the tissue elsewhere
     subject to   ∫ t·u ds ≤ that with a cage of ρ = 0.45,   0.2 ≤ ρ ≤ 0.8

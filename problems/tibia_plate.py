@@ -28,6 +28,8 @@ from toolkit import Density, Domain, Functional, elasticity, minimize, simp, str
 from toolkit.bone import load_share, solid
 from toolkit.catalogue import table, write_table
 from toolkit.geometry import tibia_with_plate
+from toolkit.pictures import embedded_figure
+from toolkit.surface import solid_surface
 
 parser = ArgumentParser()
 parser.add_argument("--size", type=float, default=4.5, help="of cells [mm]")
@@ -88,21 +90,26 @@ axial = stress(states[0], modulus=E, poisson=ν)
 share = load_share(axial, over=parts, axis=(0, 0, 1), at=0, width=30)
 
 
+def body():
+    """The present plate's surface."""
+    cells = domain.gather_cells(ρ.x.array[domain.cell_dofs[: len(domain.cells)]])
+    return solid_surface(domain, cells, region="plate")
+
+
 def row(name):
     """What the present plate does."""
     numbers = {"plate": name, "volume": volume.value}
     for age, moduli in (("healed", healed), ("fresh", fresh)):
         callus.x.array[:] = moduli.x.array
         numbers[f"N/mm, {age}"] = force**2 / work[0].value
-        numbers[f"strain, {age}"] = strain.value
         numbers[f"bone MPa, {age}"] = stressed.value
         numbers[f"plate's share, {age}"] = share.value[-1]
-    return numbers | {"compliance": compliance.value}
+    return numbers | {"callus strain": strain.value, "N mm": compliance.value}
 
 
 folder = Path("results/tibia_plate")
 design.update(np.ones(design.size))
-rows = [row("whole")]
+rows, plates = [row("whole")], {"whole": body()}
 design.update(np.full(design.size, 0.75))
 for left in (0.75, 0.5, 0.25):
     result = minimize(
@@ -113,8 +120,12 @@ for left in (0.75, 0.5, 0.25):
         iterations=options.iterations,
         label=f"{left:.0%}",
     )
-    rows.append(row(f"{left:.0%}"))
-    write_result(result, design, folder / f"{100 * left:.0f}", functionals=[compliance])
+    name = f"{left:.0%}"
+    rows.append(row(name))
+    plates[name] = body()
+    write_result(result, design, folder / name[:-1], functionals=[compliance], part="plate")
 write_table(folder / "plates.csv", rows)
+around = solid_surface(domain, np.ones(domain.num_cells), region="bone")
 if domain.comm.rank == 0:
+    embedded_figure(folder / "plates.png", plates, around)
     print(f"{table(rows)}\n\nResults in {folder}")

@@ -30,9 +30,11 @@ SMALL = {
         *("--objective", "shear", "--resolution", "16", "--starts", "2", "--iterations", "3"),
     ],
     "stiff_channel": ["--resolution", "4", "--iterations", "2"],
+    "spinal_segment": ["--size", "3", "--iterations", "3"],
+    "tibia_plate": ["--plate-size", "3", "--iterations", "2"],
     "tpms_catalogue": ["--resolution", "6", "--families", "2"],
 }
-DESIGNS = sorted(SMALL.keys() - {"tpms_catalogue", "stiff_permeable_cell"})
+DESIGNS = sorted(SMALL.keys() - {"tpms_catalogue", "stiff_permeable_cell", "tibia_plate"})
 LIMIT = 120  # seconds for one script
 
 
@@ -120,6 +122,26 @@ def test_the_stiff_permeable_cell_is_computed_again_on_its_surface(tmp_path: Pat
     assert (cells > 0).all()
     assert (results / "cells.png").is_file()
     assert "of the bound" in printed
+
+
+def test_bone_is_stressed_the_more_the_less_is_left_of_its_plate(tmp_path: Path) -> None:
+    tables = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        run("tibia_plate", ranks, folder)
+        results = folder / "results" / "tibia_plate"
+        with (results / "plates.csv").open(encoding="utf-8") as file:
+            rows = [{k: v for k, v in row.items() if k != "plate"} for row in csv.DictReader(file)]
+        tables.append([{name: float(word) for name, word in row.items()} for row in rows])
+        assert (results / "25" / "solid.stl").is_file()
+    for one, two in zip(*tables, strict=True):
+        assert one == pytest.approx(two, rel=1e-3)
+    for name in tables[0][0]:
+        falls = name == "volume" or name.startswith(("N/mm", "plate's share"))
+        numbers = [row[name] for row in tables[0]]
+        assert numbers == sorted(numbers, reverse=falls), name
+    for row, most in zip(tables[0], (1, 0.75, 0.5, 0.25), strict=True):
+        assert row["volume"] <= most * (1 + 1e-6)
 
 
 def test_every_script_is_tried() -> None:

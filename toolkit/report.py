@@ -88,6 +88,7 @@ def write_result(
     name: str = "objective",
     functionals: Functional | Sequence[Functional] = (),
     constraints: Sequence[Constraint] = (),
+    part: str | None = None,
 ) -> Path:
     """Write the results of a single minimisation; collective.
 
@@ -98,6 +99,7 @@ def write_result(
         name: what the objective is called.
         functionals: functionals whose states are written with the density.
         constraints: the constraints, to say of each whether it holds.
+        part: the named volume whose solid is written to print; else all of the domain.
 
     Returns:
         the folder.
@@ -110,6 +112,7 @@ def write_result(
         over,
         from_result(result, over, name=name),
         constraints=tuple(constraints),
+        part=part,
     )
     write_run(page.file("run.h5"), page.run, comm=over.domain.comm)
     given = [functionals] if isinstance(functionals, Functional) else functionals
@@ -226,7 +229,7 @@ def _write_surface(page: Page, density: Array) -> Printable:
         surface, file = lattice_surface(domain, density, cell=cell), "lattice.stl"
         words = f"gyroid sheets of period {cell:.3g} whose local volume fraction is the density"
     else:
-        surface, file = solid_surface(domain, density), "solid.stl"
+        surface, file = solid_surface(domain, density, region=page.part), "solid.stl"
         words = "the cells of density 0.5 and more, smoothed at equal volume"
     write_stl(page.file(file), surface, domain)
     if not surface.watertight:
