@@ -144,6 +144,23 @@ def test_bone_is_stressed_the_more_the_less_is_left_of_its_plate(tmp_path: Path)
         assert row["volume"] <= most * (1 + 1e-6)
 
 
+def test_a_graded_cage_spares_the_endplates_at_equal_stiffness(tmp_path: Path) -> None:
+    run("spinal_segment", 2, tmp_path / "run")
+    with (tmp_path / "run/results/spinal_segment/cages.csv").open(encoding="utf-8") as file:
+        rows = [
+            {key: float(word) for key, word in row.items() if key != "cage"}
+            for row in csv.DictReader(file)
+        ]
+    solid, uniform, graded, peek, matched = rows
+    assert graded["endplates, MPa"] < uniform["endplates, MPa"]
+    assert graded["kN/mm"] > uniform["kN/mm"] * (1 - 1e-5)
+    assert abs(matched["graft shielded"]) < 1e-4  # it is bone's modulus
+    for stiff, soft in ((solid, uniform), (uniform, peek), (peek, matched)):
+        assert stiff["kN/mm"] > soft["kN/mm"]
+        assert stiff["graft shielded"] > soft["graft shielded"]
+        assert stiff["graft's share"] < soft["graft's share"]
+
+
 def test_every_script_is_tried() -> None:
     """All but the spinal cage, which is the demo."""
     scripts = {path.stem for path in (ROOT / "problems").glob("*.py")}
