@@ -20,7 +20,6 @@ Run:  mpirun -n 2 python problems/spinal_segment.py        (--size 1.5 for a fin
 
 from argparse import ArgumentParser
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from ufl import as_vector, dev, inner, sqrt
@@ -48,7 +47,7 @@ options, _ = parser.parse_known_args()  # the rest is PETSc's
 domain = Domain.build(partial(vertebrae_with_cage, size=options.size))  # mm, N, MPa
 dx, ds = domain.dx, domain.ds
 tissue = {"endplates": 1e3, "cortical": 5e3, "cancellous": 300, "graft window": 100}
-design = Density(domain, radius=3, start=0.45, bounds=(0.2, 0.8), void=[*tissue])
+design = Density(domain, radius=2, start=0.45, bounds=(0.2, 0.8), void=[*tissue])
 ρ, ν = design.physical, 0.3
 
 titanium, peek = (solid(name).modulus.value for name in ("Ti-6Al-4V L-PBF", "PEEK"))
@@ -70,7 +69,7 @@ beside_bone = IntactBone(strain_energy(u0, modulus=E0, poisson=ν))
 
 compliance = Functional(inner(t, u) * ds("superior"), unit="N mm")
 mises = sqrt(1.5 * inner(dev(σ), dev(σ)))
-subsidence = p_norm(mises, domain, power=8, region="endplates").map(lambda s: s, name="endplates")
+subsidence = p_norm(mises, domain, power=8, region="endplates")
 energy = Functional(U * dx("endplates")) / domain.integrate(1 * dx("endplates"))
 share = load_share(σ, over=["cage", "graft window"], axis=(0, 0, 1), at=4.95, width=9.9)
 shielded = shielding(U, beside_bone, over="graft window")
@@ -98,7 +97,12 @@ result = minimize(
     iterations=options.iterations,
 )
 folder = write_result(
-    result, design, "results/spinal_segment", functionals=[compliance], name="endplates"
+    result,
+    design,
+    "results/spinal_segment",
+    name="subsidence",
+    functionals=[compliance],
+    part="cage",
 )
 matched = (vertebral / peek) ** 0.5
 rows = [
@@ -108,7 +112,7 @@ rows = [
     row("solid PEEK", peek, 1),
     row(f"matched PEEK, {matched:.2f}", peek, matched),
 ]
-write_table(Path(folder) / "cages.csv", rows)
+write_table(folder / "cages.csv", rows)
 if domain.comm.rank == 0:
     printable = (vertebral / titanium) ** 0.5
     print(f"{table(rows)}\n\nVertebral body: {vertebral:.0f} MPa; titanium of {printable:.2f}")

@@ -99,7 +99,7 @@ def write_result(
         name: what the objective is called.
         functionals: functionals whose states are written with the density.
         constraints: the constraints, to say of each whether it holds.
-        part: the named volume whose solid is written to print; else all of the domain.
+        part: the named volume that is written to print; else all of the domain.
 
     Returns:
         the folder.
@@ -226,7 +226,8 @@ def _write_surface(page: Page, density: Array) -> Printable:
     over, domain = page.over, page.over.domain
     if page.grey:
         cell = page.cell or max(_default_cell(over), 1.01 * smallest_cell(domain))
-        surface, file = lattice_surface(domain, density, cell=cell), "lattice.stl"
+        surface = lattice_surface(domain, density, cell=cell, region=page.part)
+        file = "lattice.stl"
         words = f"gyroid sheets of period {cell:.3g} whose local volume fraction is the density"
     else:
         surface, file = solid_surface(domain, density, region=page.part), "solid.stl"

@@ -161,7 +161,12 @@ def solid_surface(
 
 
 def lattice_surface(
-    domain: Domain, density: Array, *, cell: float, family: str = "gyroid"
+    domain: Domain,
+    density: Array,
+    *,
+    cell: float,
+    family: str = "gyroid",
+    region: str | None = None,
 ) -> Surface:
     """The surface of a lattice whose local volume fraction is the density; collective.
 
@@ -173,9 +178,10 @@ def lattice_surface(
         density: density of each cell in mesh-file order, (cells,); between about 0.05 and 0.95.
         cell: the lattice's period, in the mesh's unit of length.
         family: "gyroid", "diamond" or "primitive" (sheets), or "gyroid network".
+        region: the named volume that the design is of; else the whole domain.
 
     Raises:
-        InputError: a 2D domain, an unknown family, a period that is not positive or so small that
+        InputError: a 2D domain, an unknown family or region, a period that is not positive or so small that
             the regular grid (ten steps a period) would have more than 8 million points.
     """
     if not cell > 0:
@@ -184,7 +190,7 @@ def lattice_surface(
     return _on_first_rank(
         domain,
         density,
-        None,
+        region,
         lambda grid, volumes, density: _lattice(
             grid, volumes, density, cell, threshold, FAMILIES[family]
         ),
