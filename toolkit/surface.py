@@ -181,8 +181,8 @@ def lattice_surface(
         region: the named volume that the design is of; else the whole domain.
 
     Raises:
-        InputError: a 2D domain, an unknown family or region, a period that is not positive or so small that
-            the regular grid (ten steps a period) would have more than 8 million points.
+        InputError: a 2D domain, an unknown family or region, a period that is not positive or so
+            small that the regular grid (ten steps a period) would have more than 8 million points.
     """
     if not cell > 0:
         raise InputError(f"The lattice's cell is {cell}; it must be a positive length.")
