@@ -70,7 +70,7 @@ def tibia_with_plate(
         ValueError: a dimension is not positive, there is no screw, the parts do not fit each other,
             or ``size`` puts fewer than one cell across the cortex or the plate.
     """
-    fine = min(size, plate_size or size)
+    fine = size if plate_size is None else min(size, plate_size)
     _check(
         size=size,
         plate_size=fine,
