@@ -283,7 +283,7 @@ def test_two_builds_are_one_mesh() -> None:
         partial(femur_with_stem, size=4, head_diameter=40, offset=36, shaft_diameter=23,
                 canal_diameter=12, tip_diameter=8, ball_diameter=28),
         partial(femur_with_stem, size=5, neck_angle=120, stem_length=150),
-        partial(tibia_with_plate, size=4, screws=1, width=30, depth=24, gap=10),
+        partial(tibia_with_plate, size=4, plate_size=2, screws=1, width=30, depth=24, gap=10),
         partial(vertebrae_with_cage, size=3, waist=5, width=55, depth=40, cage_height=16),
     ],
 )  # fmt: skip

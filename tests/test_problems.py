@@ -32,9 +32,13 @@ SMALL = {
         *("--objective", "shear", "--resolution", "16", "--starts", "2", "--iterations", "3"),
     ],
     "stiff_channel": ["--resolution", "4", "--iterations", "2"],
+    "spinal_segment": ["--size", "3", "--iterations", "3"],
+    "tibia_plate": ["--plate-size", "3", "--iterations", "2"],
     "tpms_catalogue": ["--resolution", "6", "--families", "2"],
 }
-DESIGNS = sorted(SMALL.keys() - {"remodelling", "tpms_catalogue", "stiff_permeable_cell"})
+DESIGNS = sorted(
+    SMALL.keys() - {"remodelling", "tibia_plate", "tpms_catalogue", "stiff_permeable_cell"}
+)
 LIMIT = 120  # seconds for one script
 
 
@@ -134,6 +138,43 @@ def test_bone_beside_a_stiff_stem_resorbs_above(tmp_path: Path) -> None:
     assert row
     zones = [float(word) for word in row[1].split()][:7]
     assert min(zones) == zones[6] < 0
+
+
+def test_bone_is_stressed_the_more_the_less_is_left_of_its_plate(tmp_path: Path) -> None:
+    tables = []
+    for ranks in (1, 2):
+        folder = tmp_path / str(ranks)
+        run("tibia_plate", ranks, folder)
+        results = folder / "results" / "tibia_plate"
+        with (results / "plates.csv").open(encoding="utf-8") as file:
+            rows = [{k: v for k, v in row.items() if k != "plate"} for row in csv.DictReader(file)]
+        tables.append([{name: float(word) for name, word in row.items()} for row in rows])
+        assert (results / "25" / "solid.stl").is_file()
+    for one, two in zip(*tables, strict=True):
+        assert one == pytest.approx(two, rel=1e-3)
+    for name in tables[0][0]:
+        falls = name == "volume" or name.startswith(("N/mm", "plate's share"))
+        numbers = [row[name] for row in tables[0]]
+        assert numbers == sorted(numbers, reverse=falls), name
+    for row, most in zip(tables[0], (1, 0.75, 0.5, 0.25), strict=True):
+        assert row["volume"] <= most * (1 + 1e-6)
+
+
+def test_a_graded_cage_spares_the_endplates_at_equal_stiffness(tmp_path: Path) -> None:
+    run("spinal_segment", 2, tmp_path / "run")
+    with (tmp_path / "run/results/spinal_segment/cages.csv").open(encoding="utf-8") as file:
+        rows = [
+            {key: float(word) for key, word in row.items() if key != "cage"}
+            for row in csv.DictReader(file)
+        ]
+    solid, uniform, graded, peek, matched = rows
+    assert graded["endplates, MPa"] < uniform["endplates, MPa"]
+    assert graded["kN/mm"] > uniform["kN/mm"] * (1 - 1e-5)
+    assert abs(matched["graft shielded"]) < 1e-4  # it is bone's modulus
+    for stiff, soft in ((solid, uniform), (uniform, peek), (peek, matched)):
+        assert stiff["kN/mm"] > soft["kN/mm"]
+        assert stiff["graft shielded"] > soft["graft shielded"]
+        assert stiff["graft's share"] < soft["graft's share"]
 
 
 def test_every_script_is_tried() -> None:

@@ -168,6 +168,17 @@ def test_a_full_domain_is_the_domain(bar):
     assert made.components == 1
 
 
+def test_a_region_has_a_surface_of_its_own(bar):
+    """Half a bar of solid is a box, whatever the other half holds; there is no other."""
+    bar.name("half", 3, lambda x: x[0] < LENGTHS[0] / 2 + 1e-9)
+    made = surface.solid_surface(bar, np.ones(bar.num_cells), region="half")
+    assert made.watertight
+    assert made.volume == pytest.approx(216, rel=1e-5)
+    assert made.expected == pytest.approx(216)
+    with pytest.raises(InputError, match="no volume named 'whole'"):
+        surface.solid_surface(bar, np.ones(bar.num_cells), region="whole")
+
+
 def test_islands_go_and_cavities_stay():
     domain = Domain.box((8.0, 4.0, 4.0), (32, 16, 16), comm=MPI.COMM_SELF)
     centres = midpoints(domain)

@@ -369,6 +369,30 @@ def bodies_figure(path: Path, bodies: Mapping[str, Any], *, view: Array) -> None
     figure.savefig(path, **STYLE)
 
 
+def embedded_figure(path: Path, parts: Mapping[str, Surface], around: Surface) -> None:
+    """Metal parts side by side, each in what is around it, seen from its right.
+
+    Args:
+        path: the PNG file.
+        parts: a surface by title.
+        around: what is drawn as if of glass.
+    """
+    figure = Figure(figsize=(2.4 * len(parts), 5.2))
+    for i, (title, part) in enumerate(parts.items()):
+        plotter = _plotter()
+        for surface, look in (
+            (around, {"color": "#d9c9a3", "opacity": 0.25}),
+            (part, {"color": METAL, "ambient": 0.35, "diffuse": 0.7, "specular": 0.2}),
+        ):
+            faces = np.pad(surface.triangles, ((0, 0), (1, 0)), constant_values=3)
+            plotter.add_mesh(pyvista.PolyData(surface.points, faces.ravel()), **look)
+        axes = figure.add_subplot(1, len(parts), i + 1)
+        axes.imshow(_cropped(_shot(plotter, (1.0, -0.55, 0.25))))
+        axes.set_title(title, fontsize=10, color=INK)
+        axes.set_axis_off()
+    figure.savefig(path, **STYLE)
+
+
 def _plotter() -> Any:
     """An off-screen view on white."""
     return pyvista.Plotter(off_screen=True, window_size=[1000, 850], border=False)

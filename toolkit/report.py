@@ -88,6 +88,7 @@ def write_result(
     name: str = "objective",
     functionals: Functional | Sequence[Functional] = (),
     constraints: Sequence[Constraint] = (),
+    part: str | None = None,
 ) -> Path:
     """Write the results of a single minimisation; collective.
 
@@ -98,6 +99,7 @@ def write_result(
         name: what the objective is called.
         functionals: functionals whose states are written with the density.
         constraints: the constraints, to say of each whether it holds.
+        part: the named volume that is written to print; else all of the domain.
 
     Returns:
         the folder.
@@ -110,6 +112,7 @@ def write_result(
         over,
         from_result(result, over, name=name),
         constraints=tuple(constraints),
+        part=part,
     )
     write_run(page.file("run.h5"), page.run, comm=over.domain.comm)
     given = [functionals] if isinstance(functionals, Functional) else functionals
@@ -223,10 +226,11 @@ def _write_surface(page: Page, density: Array) -> Printable:
     over, domain = page.over, page.over.domain
     if page.grey:
         cell = page.cell or max(_default_cell(over), 1.01 * smallest_cell(domain))
-        surface, file = lattice_surface(domain, density, cell=cell), "lattice.stl"
+        surface = lattice_surface(domain, density, cell=cell, region=page.part)
+        file = "lattice.stl"
         words = f"gyroid sheets of period {cell:.3g} whose local volume fraction is the density"
     else:
-        surface, file = solid_surface(domain, density), "solid.stl"
+        surface, file = solid_surface(domain, density, region=page.part), "solid.stl"
         words = "the cells of density 0.5 and more, smoothed at equal volume"
     write_stl(page.file(file), surface, domain)
     if not surface.watertight:

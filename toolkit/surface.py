@@ -134,6 +134,7 @@ def solid_surface(
     threshold: float = 0.5,
     spacing: float | None = None,
     islands: bool = True,
+    region: str | None = None,
 ) -> Surface:
     """The surface of the solid part of a 0/1 design; collective.
 
@@ -143,21 +144,29 @@ def solid_surface(
         threshold: cells from this density on are solid.
         spacing: step of the regular grid; half the cube root of the mean cell volume without.
         islands: keep bodies that are not joined to the largest one.
+        region: the named volume that the design is of; else the whole domain.
 
     Raises:
-        InputError: a 2D domain, no solid cell, or a grid of more than 8 million points.
+        InputError: a 2D domain, no solid cell, an unknown region, or a grid of more than 8 million
+            points.
     """
     return _on_first_rank(
         domain,
         density,
-        lambda grid, volumes: _solid(
+        region,
+        lambda grid, volumes, density: _solid(
             grid, volumes, density, threshold=threshold, spacing=spacing, islands=islands
         ),
     )
 
 
 def lattice_surface(
-    domain: Domain, density: Array, *, cell: float, family: str = "gyroid"
+    domain: Domain,
+    density: Array,
+    *,
+    cell: float,
+    family: str = "gyroid",
+    region: str | None = None,
 ) -> Surface:
     """The surface of a lattice whose local volume fraction is the density; collective.
 
@@ -169,10 +178,11 @@ def lattice_surface(
         density: density of each cell in mesh-file order, (cells,); between about 0.05 and 0.95.
         cell: the lattice's period, in the mesh's unit of length.
         family: "gyroid", "diamond" or "primitive" (sheets), or "gyroid network".
+        region: the named volume that the design is of; else the whole domain.
 
     Raises:
-        InputError: a 2D domain, an unknown family, a period that is not positive or so small that
-            the regular grid (ten steps a period) would have more than 8 million points.
+        InputError: a 2D domain, an unknown family or region, a period that is not positive or so
+            small that the regular grid (ten steps a period) would have more than 8 million points.
     """
     if not cell > 0:
         raise InputError(f"The lattice's cell is {cell}; it must be a positive length.")
@@ -180,7 +190,10 @@ def lattice_surface(
     return _on_first_rank(
         domain,
         density,
-        lambda grid, volumes: _lattice(grid, volumes, density, cell, threshold, FAMILIES[family]),
+        region,
+        lambda grid, volumes, density: _lattice(
+            grid, volumes, density, cell, threshold, FAMILIES[family]
+        ),
     )
 
 
@@ -211,9 +224,12 @@ def write_stl(path: str | Path, surface: Surface, domain: Domain) -> Path:
 
 
 def _on_first_rank(
-    domain: Domain, density: Array, build: Callable[[Grid, Array], Surface]
+    domain: Domain,
+    density: Array,
+    region: str | None,
+    build: Callable[[Grid, Array, Array], Surface],
 ) -> Surface:
-    """Gather the mesh, build on rank 0, and tell the facts to every rank."""
+    """Gather the mesh or a region of it, build on rank 0, and tell the facts to every rank."""
     if domain.dimension != 3:
         raise InputError("A surface to print needs a 3D domain; this one is plane.")
     if np.shape(density) != (domain.num_cells,):
@@ -223,14 +239,28 @@ def _on_first_rank(
         )
     grid = gather_mesh(domain)
     volumes = domain.gather_cells(domain.cell_volumes)
+    inside = np.ones(domain.num_cells, dtype=bool) if region is None else _within(domain, region)
     surface: Surface | None = None
     with together(domain.comm):
         if grid is not None:
-            surface = build(grid, volumes)
+            surface = build(_part(grid, inside), volumes[inside], density[inside])
     facts = domain.comm.bcast(None if surface is None else surface[2:], root=0)
     if surface is not None:
         return surface
     return Surface(np.empty((0, 3), np.float32), np.empty((0, 3), np.int64), *facts)
+
+
+def _within(domain: Domain, region: str) -> NDArray[np.bool_]:
+    """Whether each cell is in a named volume, in mesh-file order, on every rank; collective."""
+    owned = np.isin(np.arange(len(domain.cells)), domain.entities(3, region))
+    return domain.gather_cells(owned) > 0
+
+
+def _part(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
+    """Some cells of a mesh, and the points that they mention."""
+    used, corners = np.unique(grid.corners[kept], return_inverse=True)
+    cells = np.searchsorted(used, grid.cells[kept])
+    return Grid(grid.points[used], cells, corners.reshape(cells.shape), grid.shape)
 
 
 class _Raster:

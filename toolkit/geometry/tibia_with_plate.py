@@ -30,6 +30,7 @@ TIP = 1.5  # what a screw's tip stands out of the far cortex [mm]
 def tibia_with_plate(
     *,
     size: float,
+    plate_size: float | None = None,
     length: float = 180.0,
     width: float = 24.0,
     depth: float = 28.0,
@@ -51,6 +52,7 @@ def tibia_with_plate(
 
     Args:
         size: edge length; in the screws at most half their diameter, so about octagons.
+        plate_size: edge length in the plate, where it is to be finer.
         length: of the shaft.
         width: of the bone along x.
         depth: of the bone along y.
@@ -68,8 +70,10 @@ def tibia_with_plate(
         ValueError: a dimension is not positive, there is no screw, the parts do not fit each other,
             or ``size`` puts fewer than one cell across the cortex or the plate.
     """
+    fine = size if plate_size is None else min(size, plate_size)
     _check(
         size=size,
+        plate_size=fine,
         length=length,
         width=width,
         depth=depth,
@@ -103,7 +107,7 @@ def tibia_with_plate(
     parts["bone"] = parts.pop("shaft") - parts["marrow"]
     name(3, parts)
     name(2, _surfaces(parts, length / 2))
-    generate(size, (screw_diameter / 2, parts["screws"]))
+    generate(size, (screw_diameter / 2, parts["screws"]), (fine, parts["plate"]))
 
 
 def _check(**given: float) -> None:
