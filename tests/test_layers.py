@@ -45,11 +45,13 @@ BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BON
     ["units", "calibration", "materials", "image", "quadrature", "mapping_report"],
     ["laws", "dicom", "mask"],
     ["readers", "contour", "voxels", "mapping"],
-    ["tetrahedra"],
+    ["tetrahedra", "carry"],
+    ["intact"],
+    ["shielding", "load_share", "slip"],
     ["__init__"],
 ]
 BONE_STOREY = {room: level for level, rooms in enumerate(BONE_STOREYS) for room in rooms}
-BONE_GROUND = {"errors", "domain", "meshfile"}
+BONE_GROUND = {"errors", "domain", "meshfile", "solver", "state", "elasticity", "functional"}
 BONE_FOREIGN = {
     "pydicom": {"dicom"},
     "nibabel": {"readers"},
@@ -57,8 +59,8 @@ BONE_FOREIGN = {
     "gmsh": {"tetrahedra"},
     "pyvista": {"contour"},
     "manifold3d": {"contour"},
-    "scipy": {"image", "mask", "contour"},
-    "dolfinx": {"mapping"},
+    "scipy": {"image", "mask", "contour", "carry"},
+    "dolfinx": {"mapping", "carry", "intact", "shielding", "load_share", "slip"},
     "petsc4py": set(),
     "h5py": set(),
 }

@@ -21,6 +21,7 @@ from dolfinx.io import utils as io_utils
 from mpi4py import MPI
 from ufl.algorithms.apply_algebra_lowering import apply_algebra_lowering
 from ufl.algorithms.estimate_degrees import estimate_total_polynomial_degree
+from ufl.domain import extract_domains
 
 from toolkit import meshfile
 from toolkit.errors import InputError, agree, together
@@ -182,6 +183,22 @@ class Domain:
         """
         arrays, source = cls._model(geometry, comm)
         return cls._distribute(arrays, comm, source)
+
+    @classmethod
+    def of(cls, expression: Any) -> "Domain":
+        """The domain that a UFL expression lives on.
+
+        Raises:
+            InputError: It lives on none, as a number does, or on a mesh without names.
+        """
+        meshes = extract_domains(ufl.as_ufl(expression))
+        found = [cls.of_mesh[m.ufl_id()] for m in meshes if m.ufl_id() in cls.of_mesh]
+        if len(found) != 1 or len(meshes) != 1:
+            raise InputError(
+                f"{str(expression)[:60]} lives on {len(found)} domains, where one is needed. Give "
+                "UFL of functions of one Domain."
+            )
+        return found[0]
 
     @staticmethod
     def _model(geometry: Callable[..., Any], comm: MPI.Comm) -> tuple[meshfile.MeshArrays, str]:

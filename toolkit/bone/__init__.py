@@ -15,11 +15,14 @@ from toolkit.bone.calibration import Calibration as Calibration
 from toolkit.bone.contour import Surface as Surface
 from toolkit.bone.contour import contour as contour
 from toolkit.bone.image import Image as Image
+from toolkit.bone.intact import IntactBone as IntactBone
 from toolkit.bone.laws import LAWS as LAWS
 from toolkit.bone.laws import Law as Law
 from toolkit.bone.laws import carter_hayes as carter_hayes
 from toolkit.bone.laws import convert as convert
 from toolkit.bone.laws import law as law
+from toolkit.bone.load_share import load_share as load_share
+from toolkit.bone.load_share import section_load as section_load
 from toolkit.bone.mapping import Mapping as Mapping
 from toolkit.bone.mapping import map_modulus as map_modulus
 from toolkit.bone.mapping_report import MappingReport as MappingReport
@@ -33,5 +36,10 @@ from toolkit.bone.materials import Solid as Solid
 from toolkit.bone.materials import solid as solid
 from toolkit.bone.readers import read as read
 from toolkit.bone.readers import read_raw as read_raw
+from toolkit.bone.shielding import GRUEN as GRUEN
+from toolkit.bone.shielding import shielded_volume as shielded_volume
+from toolkit.bone.shielding import shielding as shielding
+from toolkit.bone.shielding import strain_energy as strain_energy
+from toolkit.bone.slip import interface_slip as interface_slip
 from toolkit.bone.tetrahedra import tetrahedra as tetrahedra
 from toolkit.bone.voxels import voxel_domain as voxel_domain
