@@ -71,8 +71,8 @@ def femur_with_stem(
     ``coat``; without it ``resected`` and ``reamed``, what the operation would take away. Zones and
     what is taken away overlap the bone, ``neck`` is a part of the stem. Surfaces ``head``, the cap
     of head or ball within 45° of the hip's force; ``abductor``, a patch on the greater trochanter;
-    ``distal``, the lower end; with the stem ``interface``, between stem or coat and bone (without
-    marrow); with the coat ``core``, between it and the stem.
+    ``distal``, the lower end; and with the stem ``interface``, between stem or coat and bone
+    (without marrow).
 
     Args:
         size: edge length; layers that are thinner have one cell across. In a thin coat, and in a
@@ -226,5 +226,4 @@ def _surfaces(parts: Pieces, patch: set[int], at: Places, bone: Femur, radius: f
     surfaces = {word: boundary(tags) & outside for word, tags in surfaces.items()}
     metal = parts.get("stem", set()) | parts.get("coat", set())
     contact = interface(metal, parts["cortical"] | parts["cancellous"])
-    core = interface(parts.get("stem", set()), parts.get("coat", set()))
-    return surfaces | {"distal": lowest, "interface": contact, "core": core}
+    return surfaces | {"distal": lowest, "interface": contact}
