@@ -24,6 +24,7 @@ SMALL = {
     "cantilever": ["--resolution", "8", "--iterations", "4"],
     "diffuser": ["--resolution", "12", "--iterations", "4"],
     "double_pipe": ["--resolution", "12", "--iterations", "4"],
+    "hip_stem": ["--points", "2", "--iterations", "1"],
     "pipe_bend": ["--resolution", "10", "--iterations", "4"],
     "stiff_permeable_cell": ["--resolution", "8", "--iterations", "2"],
     "stiff_cell": [
@@ -32,7 +33,7 @@ SMALL = {
     "stiff_channel": ["--resolution", "4", "--iterations", "2"],
     "tpms_catalogue": ["--resolution", "6", "--families", "2"],
 }
-DESIGNS = sorted(SMALL.keys() - {"tpms_catalogue", "stiff_permeable_cell"})
+DESIGNS = sorted(SMALL.keys() - {"hip_stem", "tpms_catalogue", "stiff_permeable_cell"})
 LIMIT = 120  # seconds for one script
 
 
@@ -120,6 +121,31 @@ def test_the_stiff_permeable_cell_is_computed_again_on_its_surface(tmp_path: Pat
     assert (cells > 0).all()
     assert (results / "cells.png").is_file()
     assert "of the bound" in printed
+
+
+def stems(printed: str) -> dict[str, list[float]]:
+    """The hip stem's table: numbers by the name of the stem."""
+    rows = re.findall(r"^((?:solid|uniform|graded) .{17,24}?)((?: +[-+.\de]+){13})$", printed, re.M)
+    return {name.strip(): [float(word) for word in numbers.split()] for name, numbers in rows}
+
+
+def test_the_hip_stem_shields_as_it_is_stiff(tmp_path: Path) -> None:
+    """On two ranks: the order of materials, of densities, and what statics fix."""
+    table = stems(run("hip_stem", 2, tmp_path / "run"))
+    assert len(table) == 9, table
+    titanium, peek = table["solid Ti"], table["solid PEEK"]
+    uniform = [table[f"uniform Ti of {x:g}"] for x in (0.5, 0.45, 0.4, 0.35)]
+    works = [row[2] for row in (titanium, *uniform, peek)]
+    assert works == sorted(works)  # no stem is stiffer than the solid one
+    assert uniform[0][0] == pytest.approx(1, rel=1e-3)
+    assert titanium[0] < 1e-4  # nothing flows through a solid coat
+    for zone in (6, 12):  # Gruen's 1 and 7
+        assert titanium[zone] > 0.3 > uniform[0][zone] > peek[zone]
+    assert 2.0 < titanium[3] < 3.5  # kN/mm; Naghavi et al. 2.76
+    assert peek[3] < 0.12 * titanium[3]
+    assert peek[4] == pytest.approx(titanium[4], rel=0.02)  # the neck is statically determinate
+    for picture in ("stems.png", "zones.png", "front.png"):
+        assert (tmp_path / "run" / "results" / "hip_stem" / picture).is_file()
 
 
 def test_every_script_is_tried() -> None:
