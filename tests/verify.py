@@ -28,7 +28,7 @@ import numpy as np
 import ufl
 from dolfinx import mesh
 
-from tests import verify_cells, verify_inverse
+from tests import verify_cells, verify_hip, verify_inverse
 from tests.reference import compliance as reference
 from tests.table import ROOT, Row, Rows, on_ranks
 from tests.test_reference import cantilever, half_mbb
@@ -554,6 +554,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     "front": front,
     **verify_cells.TABLES,
     **verify_inverse.TABLES,
+    "hip_stems": verify_hip.hip_stems,
 }
 
 
