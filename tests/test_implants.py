@@ -18,6 +18,7 @@ from toolkit.geometry import (
     composite_rod,
     femur_with_stem,
     iso_7206_4,
+    potted_stem,
     tibia_with_plate,
     vertebrae_with_cage,
 )
@@ -30,6 +31,7 @@ BONE = {"cortical", "cancellous", "marrow"}
 MODELS = {
     "femur": partial(femur_with_stem, size=5, stem=False),
     "femur_with_stem": partial(femur_with_stem, size=5, coat=1.5),
+    "potted_stem": partial(potted_stem, size=5, coat=1.5),
     "tibia_with_plate": partial(tibia_with_plate, size=4.5),
     "vertebrae_with_cage": partial(vertebrae_with_cage, size=3),
     "blocks_with_cage": partial(vertebrae_with_cage, size=3, blocks=True),
@@ -37,7 +39,8 @@ MODELS = {
 }
 VOLUMES = {
     "femur": BONE | GRUEN | {"resected", "reamed"},
-    "femur_with_stem": BONE | GRUEN | {"stem", "ball", "coat"},
+    "femur_with_stem": BONE | GRUEN | {"stem", "ball", "coat", "neck"},
+    "potted_stem": {"stem", "ball", "coat", "neck", "cement"},
     "tibia_with_plate": {"bone", "marrow", "callus", "plate", "screws"},
     "vertebrae_with_cage": {
         *("upper vertebra", "lower vertebra", "endplates", "cortical", "cancellous"),
@@ -49,6 +52,7 @@ VOLUMES = {
 SURFACES = {
     "femur": {"head", "abductor", "distal"},
     "femur_with_stem": {"head", "abductor", "distal", "interface"},
+    "potted_stem": {"head", "pot"},
     "tibia_with_plate": {"proximal", "distal", "interface"},
     "vertebrae_with_cage": {"superior", "inferior", "interface"},
     "blocks_with_cage": {"superior", "inferior", "interface"},
@@ -57,6 +61,7 @@ SURFACES = {
 ANGLE = {  # least angle between two faces of a cell, in degrees
     "femur": 3,
     "femur_with_stem": 3,
+    "potted_stem": 3,
     "tibia_with_plate": 10,
     "vertebrae_with_cage": 10,
     "blocks_with_cage": 18,
@@ -172,6 +177,7 @@ def test_parts_fill_the_body_once(name: str) -> None:
     sums = {
         "femur": BONE,
         "femur_with_stem": BONE | {"stem", "ball", "coat"},
+        "potted_stem": {"stem", "ball", "coat", "cement"},
         "vertebrae_with_cage": {"upper vertebra", "lower vertebra", "cage", "graft window"},
     }
     total = sum(mesh.volumes[part] for part in sums.get(name, VOLUMES[name]))
@@ -212,6 +218,23 @@ def test_zones_are_the_same_before_and_after_the_operation() -> None:
     left = sum(after[part] for part in BONE)
     taken = before["resected"] + before["reamed"]
     assert left + taken == pytest.approx(sum(before[part] for part in BONE), rel=0.01)
+
+
+def test_the_pot_is_a_cylinder_about_the_same_stem() -> None:
+    """The implant is that of the femur; the cement ends 80 mm under the head along the force."""
+    mesh, bone = made("potted_stem"), made("femur_with_stem")
+    for part in ("stem", "coat", "ball", "neck"):
+        assert mesh.volumes[part] == pytest.approx(bone.volumes[part], rel=0.02)
+    down = np.array(iso_7206_4(1.0))
+    head = np.array([43, 0, 43 / np.tan(radians(51))])
+    along = (mesh.corners - head) @ down
+    radial = np.linalg.norm(mesh.corners - along[..., None] * down - head, axis=-1)
+    wide = radial > radial.max() - 1  # the rim of the cement
+    assert along[wide].min() == pytest.approx(80, abs=1e-6)
+    bottom, side = along.max() - 80, mesh.surfaces["pot"]
+    r = np.sqrt(bottom**2 + side / pi) - bottom  # side = π r² + 2 π r h
+    filled = pi * r**2 * bottom - mesh.volumes["cement"]
+    assert 0 < filled < mesh.volumes["stem"]
 
 
 def test_tibia_has_its_measures() -> None:
@@ -321,6 +344,10 @@ FEMUR, TIBIA, SPINE = (
         (partial(FEMUR, coat=4), "coat = 4 .* a coat leaves a core"),
         (partial(FEMUR, coat=-1), "coat = -1 is no length"),
         (partial(FEMUR, size=6), "size = 6 .* across tip = 10. Give size <= 5"),
+        (partial(potted_stem, size=3, depth=0), "depth = 0 is no length"),
+        (partial(potted_stem, size=3, depth=140), "depth = 140 .* cement holds the tip alone"),
+        (partial(potted_stem, size=3, coat=4), "coat = 4 .* a coat leaves a core"),
+        (partial(potted_stem, size=6), "size = 6 .* across tip = 10. Give size <= 5"),
         (partial(TIBIA, screws=0), "screws = 0 hold no plate"),
         (partial(TIBIA, cortex=12), "cortex = 12 is out of bounds"),
         (partial(TIBIA, gap=30), "gap = 30 .* screws are in bone"),

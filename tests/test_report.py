@@ -11,7 +11,7 @@ import trimesh
 import ufl
 from mpi4py import MPI
 
-from toolkit import checkpoint, pictures, report, surface
+from toolkit import checkpoint, export, pictures, report, surface
 from toolkit.density import Density
 from toolkit.domain import Domain
 from toolkit.errors import InputError, ToolkitError
@@ -418,6 +418,23 @@ def test_three_objectives_are_drawn_in_pairs(folder):
         pictures.front_figure(folder / "front.png", ("a", "-b", "c"), values, marks)
         width, height = pyvista.read(folder / "front.png").dimensions[:2]
         assert width > 2 * height
+
+
+def test_a_section_has_the_colours_of_its_cells(tmp_path):
+    """A quarter solid, a quarter empty and half of it hidden behind black."""
+    domain = Domain.box((2.0, 1.0, 1.0), (8, 2, 2), comm=MPI.COMM_SELF)
+    x = midpoints(domain)
+    solid = np.where(x[:, 0] < 0.5, 1.0, 0.0)
+    hidden = np.where(x[:, 0] > 1.0, 1.0, -1.0)
+    file = tmp_path / "section.png"
+    grid = export.gather_mesh(domain)
+    pictures.section_figure(file, grid, [solid], ["box"], behind=hidden, at=0.3)
+    image = pyvista.read(file).active_scalars[:, :3].astype(int)
+    black = (image < 12).all(axis=1).sum()
+    pale = (np.abs(image - [255, 255, 217]) < 3).all(axis=1).sum()  # of YlGnBu's ends
+    blue = (np.abs(image - [8, 29, 88]) < 3).all(axis=1).sum()
+    assert pale == pytest.approx(black / 2, rel=0.1)
+    assert blue == pytest.approx(black / 2, rel=0.1)
 
 
 def test_the_report_speaks_of_the_functional_that_was_solved(tmp_path):

@@ -10,6 +10,7 @@ from dolfinx import mesh
 from shapes import square
 
 from toolkit import Density, Domain, p_norm, perimeter
+from toolkit.responses import largest
 
 MESHES = {
     "quadrilaterals": lambda: Domain.box((1, 1), (40, 40)),
@@ -55,3 +56,16 @@ def test_p_norm_of_a_coordinate():
     for p in (2, 6):
         exact = (1 / (p + 1)) ** (1 / p)  # (∫ xᵖ dx)^(1/p)
         assert float(p_norm(x[0], domain, power=p)) == pytest.approx(exact, rel=1e-12)
+
+
+@pytest.mark.parallel
+@pytest.mark.short
+def test_largest_of_a_coordinate(comm):
+    """At the midpoints of cells: x of the last ones, and of the last in a region."""
+    domain = Domain.box((1, 1), (10, 4), comm=comm)
+    domain.name("left", 2, lambda x: x[0] < 0.5 + 1e-9)
+    x = ufl.SpatialCoordinate(domain.mesh)
+    domain.name("right", 2, lambda x: x[0] > 0.5 - 1e-9)
+    assert largest(x[0], domain, over=["left", "right"]) == pytest.approx(0.95)
+    assert largest(x[0], domain, over=["left"]) == pytest.approx(0.45)
+    assert largest(-x[0], domain, over=["right"]) == pytest.approx(-0.55)

@@ -28,7 +28,7 @@ import numpy as np
 import ufl
 from dolfinx import mesh
 
-from tests import verify_bone, verify_cells, verify_inverse
+from tests import verify_bone, verify_cells, verify_hip, verify_inverse
 from tests.reference import compliance as reference
 from tests.table import ROOT, Row, Rows, on_ranks
 from tests.test_reference import cantilever, half_mbb
@@ -573,6 +573,7 @@ TABLES: dict[str, Callable[[], Rows]] = {
     **verify_cells.TABLES,
     **verify_inverse.TABLES,
     **verify_bone.TABLES,
+    "hip_stems": verify_hip.hip_stems,
 }
 
 

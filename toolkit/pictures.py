@@ -319,6 +319,54 @@ def _space_design(
     return _shot(plotter)
 
 
+def section_figure(
+    path: Path,
+    grid: Grid,
+    fields: Sequence[Array],
+    titles: Sequence[str],
+    *,
+    behind: Array,
+    normal: int = 1,
+    at: float = 0.0,
+    label: str = "density",
+) -> None:
+    """A plane through a 3D domain in several fields, side by side.
+
+    Args:
+        path: the PNG file.
+        grid: the whole mesh.
+        fields: values from 0 to 1 of each cell, in mesh-file order.
+        titles: a title for each field.
+        behind: of each cell, a grey from 0 (white) to 1 that hides the fields, or less than 0.
+        normal: axis that the plane lies across.
+        at: where on it.
+        label: of the colour bar.
+    """
+    mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
+    mesh.cell_data["number"] = np.arange(len(grid.cells))
+    cut = mesh.slice(normal="xyz"[normal], origin=at * np.eye(3)[normal])
+    axes_shown = [axis for axis in range(3) if axis != normal]
+    pieces = [np.asarray(cut.points)[face][:, axes_shown] for face in cut.irregular_faces]
+    number = np.asarray(cut.cell_data["number"])
+    width, height = np.ptp(np.vstack(pieces), axis=0)
+    columns = len(fields)
+    figure = Figure(figsize=(1.9 * columns + 0.8, 1.9 * height / width), layout="constrained")
+    row = figure.subplots(1, columns, squeeze=False)[0]
+    for axes, field, title in zip(row, fields, titles, strict=True):
+        colours = ScalarMappable(Normalize(0, 1), COLOURS).to_rgba(field[number])
+        grey = behind[number]
+        hidden = grey >= 0
+        colours[hidden, :3] = 1 - grey[hidden, None]
+        axes.add_collection(PolyCollection(pieces, facecolors=colours, edgecolors="face", lw=0.2))
+        axes.autoscale_view()
+        axes.set_aspect("equal")
+        axes.set_axis_off()
+        axes.set_title(title, fontsize=9, color=INK)
+    bar = ScalarMappable(Normalize(0, 1), COLOURS)
+    figure.colorbar(bar, ax=figure.axes, label=label, shrink=0.6)
+    figure.savefig(path, **STYLE)
+
+
 def surface_figure(path: Path, surface: Surface) -> None:
     """The part to print, as a metal part in daylight."""
     faces = np.pad(surface.triangles, ((0, 0), (1, 0)), constant_values=3)

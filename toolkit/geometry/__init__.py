@@ -19,7 +19,6 @@ from toolkit.geometry.classic_cells import sphere_cell as sphere_cell
 from toolkit.geometry.composite_rod import composite_rod as composite_rod
 from toolkit.geometry.connectivity import remove_islands as remove_islands
 from toolkit.geometry.femur_with_stem import femur_with_stem as femur_with_stem
-from toolkit.geometry.femur_with_stem import iso_7206_4 as iso_7206_4
 from toolkit.geometry.implicit import Implicit as Implicit
 from toolkit.geometry.lattices import bcc as bcc
 from toolkit.geometry.lattices import cubic as cubic
@@ -32,6 +31,8 @@ from toolkit.geometry.morphology import printable as printable
 from toolkit.geometry.packings import sphere_packing as sphere_packing
 from toolkit.geometry.pipe import pipe as pipe
 from toolkit.geometry.plate_with_hole import plate_with_hole as plate_with_hole
+from toolkit.geometry.potted_stem import iso_7206_4 as iso_7206_4
+from toolkit.geometry.potted_stem import potted_stem as potted_stem
 from toolkit.geometry.spinal_cage import spinal_cage as spinal_cage
 from toolkit.geometry.tibia_with_plate import tibia_with_plate as tibia_with_plate
 from toolkit.geometry.tpms import diamond as diamond

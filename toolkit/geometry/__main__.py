@@ -21,6 +21,7 @@ from toolkit.geometry import (
     femur_with_stem,
     pipe,
     plate_with_hole,
+    potted_stem,
     spinal_cage,
     tibia_with_plate,
     vertebrae_with_cage,
@@ -35,6 +36,7 @@ MESHES: dict[str, partial[None]] = {
 IMPLANTS: dict[str, partial[None]] = {
     "femur": partial(femur_with_stem, size=4.0, stem=False),
     "femur_with_stem": partial(femur_with_stem, size=4.0, coat=1.5),
+    "potted_stem": partial(potted_stem, size=4.0, coat=1.5),
     "tibia_with_plate": partial(tibia_with_plate, size=4.0),
     "vertebrae_with_cage": partial(vertebrae_with_cage, size=3.0),
     "blocks_with_cage": partial(vertebrae_with_cage, size=3.0, blocks=True),

@@ -20,6 +20,7 @@ them for this model.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import cos, radians, sin
 from typing import NamedTuple
 
 import gmsh
@@ -34,6 +35,8 @@ type Vector = NDArray[np.float64]
 FLARE = 70.0  # the shaft widens from this depth under the origin, at a head of 46 mm
 BEND = 45.0  # the tube bends from here
 HEAD = 46.0  # the head that the tables are for [mm]
+CAP = radians(45)  # half-angle of the head's cap
+HIP = np.array([sin(radians(15)), 0, cos(radians(15))])  # from the head's centre to the cap's
 SECTIONS = 10
 # place on the tube, half-axes in the frontal plane and across it, cortex [mm]
 TUBE = np.array(
@@ -102,6 +105,16 @@ class Femur(NamedTuple):
         k, out = self.scale, np.array([-0.93, 0, 0.37])
         start = np.array([-25.0, -2, 17.5]) * k - 11 * k * out
         return int(gmsh.model.occ.addCylinder(*start, *(18 * k * out), 9 * k))
+
+    def rim(self, radius: float) -> int:
+        """A disc that cuts the cap off a sphere of a radius about the head's centre, a surface."""
+        centre, wide = self.head + radius * cos(CAP) * HIP, 1.1 * radius * sin(CAP)
+        return int(gmsh.model.occ.addDisk(*centre, wide, wide, zAxis=list(HIP)))
+
+    def under_cap(self, point: Vector, radius: float) -> bool:
+        """Whether a point (3,) lies in what is cut off."""
+        x = point - self.head
+        return bool(np.linalg.norm(x) < radius and x @ HIP > radius * cos(CAP))
 
     def _fused(self, depth: float, more: Sequence[tuple[int, int]]) -> int:
         """The body under `depth` of the cortex, with more solids."""

@@ -14,7 +14,6 @@ on one rank.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from math import cos, radians, sin, sqrt, tan
 
 import gmsh
 import numpy as np
@@ -22,7 +21,7 @@ from numpy.typing import NDArray
 
 from toolkit.geometry.dimensions import require_positive, require_resolved, require_within
 from toolkit.geometry.femur import Femur
-from toolkit.geometry.hip_stem import HipStem
+from toolkit.geometry.hip_stem import HipStem, implanted
 from toolkit.geometry.pieces import (
     boundary,
     carved,
@@ -35,7 +34,7 @@ from toolkit.geometry.pieces import (
     sheet,
 )
 
-__all__ = ["femur_with_stem", "iso_7206_4"]
+__all__ = ["femur_with_stem"]
 
 type Vector = NDArray[np.float64]
 type Pieces = dict[str, set[int]]
@@ -46,8 +45,6 @@ MARROW = 50.0  # cancellous bone ends at this depth under the origin, at a head 
 NEAR = 6.0  # or at a level of the zones that is nearer than this [mm]
 CLEARANCE = 2.0  # between the diameters of canal and tip [mm]
 FLAT = 2.5  # longest edges beside a coat or a gap, to its thickness
-CAP = radians(45)  # half-angle of the head's cap
-HIP = np.array([sin(radians(15)), 0, cos(radians(15))])  # from the head's centre to the cap's
 
 
 def femur_with_stem(
@@ -72,9 +69,10 @@ def femur_with_stem(
     Physical names: volumes ``cortical``, ``cancellous`` and ``marrow``; ``gruen 1`` to ``gruen 7``,
     of cortical and cancellous bone; with the stem ``stem``, ``ball`` and, if there is one,
     ``coat``; without it ``resected`` and ``reamed``, what the operation would take away. Zones and
-    what is taken away overlap the bone. Surfaces ``head``, the cap of head or ball within 45° of
-    the hip's force; ``abductor``, a patch on the greater trochanter; ``distal``, the lower end; and
-    with the stem ``interface``, between stem or coat and bone (without marrow).
+    what is taken away overlap the bone, ``neck`` is a part of the stem. Surfaces ``head``, the cap
+    of head or ball within 45° of the hip's force; ``abductor``, a patch on the greater trochanter;
+    ``distal``, the lower end; and with the stem ``interface``, between stem or coat and bone
+    (without marrow).
 
     Args:
         size: edge length; layers that are thinner have one cell across. In a thin coat, and in a
@@ -107,35 +105,13 @@ def femur_with_stem(
     parts = _bone(pieces, at, marrow)
     taken = {word: pieces["bone"] & pieces.get(word, set()) for word in ("resected", "reamed")}
     zones = _zones(parts, at, levels, without=taken["resected"] | taken["reamed"])
-    if stem:
-        parts["coat"] = pieces["coat"]
-        parts["stem"] = (pieces["body"] | pieces["neck"]) - pieces["coat"]
-        parts["ball"] = pieces["ball"] - parts["stem"]
+    neck = implanted(parts, pieces) if stem else set()
     drop(set(at) - set().union(*parts.values()))
-    name(3, parts | zones | taken)
+    name(3, parts | zones | taken | {"neck": neck})
     name(2, _surfaces(parts, pieces["insertion"], at, bone, radius))
     gap = (canal_diameter - tip_diameter) / 2
     thin = [(gap, parts["stem"]), (coat, parts["coat"])] if stem else []
     generate(size, *((FLAT * thickness, pieces) for thickness, pieces in thin if pieces))
-
-
-def iso_7206_4(force: float = 2300.0) -> tuple[float, float, float]:
-    """The force on the head in the endurance test of ISO 7206-4, in the frame of the femur.
-
-    The machine pulls vertically; the stem leans so that its axis shows 10° of adduction in the
-    frontal and 9° of flexion in the sagittal view. Seen from the stem the force points down,
-    laterally and backwards. How deep the stem is embedded depends on its length and on the edition
-    of the standard, so that is left to the supports.
-
-    Args:
-        force: its magnitude, 2300 N at the upper peak of the test.
-
-    Returns:
-        Components along x (medial), y (anterior) and z (up), in the unit given.
-    """
-    x, y = tan(radians(10)), tan(radians(9))
-    share = -force / sqrt(x**2 + y**2 + 1)
-    return share * x, share * y, share
 
 
 def _check(implant: HipStem, size: float, coat: float) -> None:
@@ -215,9 +191,7 @@ def _sheets(implant: HipStem, levels: set[float], radius: float) -> list[int]:
     sheets = [sheet((-w, -w, z), (w, -w, z), (w, w, z), (-w, w, z)) for z in sorted(levels)]
     low, high = implant.tip, float(bone.head[2]) + w
     sheets.append(sheet((0, -w, low), (0, w, low), (0, w, high), (0, -w, high)))
-    centre = bone.head + radius * cos(CAP) * HIP
-    rim = 1.1 * radius * sin(CAP)
-    return [*sheets, gmsh.model.occ.addDisk(*centre, rim, rim, zAxis=list(HIP))]
+    return [*sheets, bone.rim(radius)]
 
 
 def _bone(pieces: Pieces, at: Places, marrow: float) -> Pieces:
@@ -242,9 +216,7 @@ def _surfaces(parts: Pieces, patch: set[int], at: Places, bone: Femur, radius: f
     """Loads, support and interface, as surfaces."""
     kept = set().union(*parts.values())
     outside = boundary(kept)
-    x = {tag: at[tag] - bone.head for tag in kept}
-    cap = {tag for tag in kept if np.linalg.norm(x[tag]) < radius}
-    cap = {tag for tag in cap if x[tag] @ HIP > radius * cos(CAP)}
+    cap = {tag for tag in kept if bone.under_cap(at[tag], radius)}
     lowest = {
         face
         for face in outside

@@ -8,6 +8,7 @@ those of tapered stems in general, of no product.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import gmsh
@@ -18,7 +19,7 @@ from scipy.interpolate import PchipInterpolator
 from toolkit.geometry.femur import Femur, loft
 from toolkit.geometry.pieces import carved
 
-__all__ = ["HipStem"]
+__all__ = ["HipStem", "implanted"]
 
 type Vector = NDArray[np.float64]
 
@@ -130,3 +131,11 @@ class HipStem(NamedTuple):
         left = carved([solid], tools)
         gmsh.model.occ.remove([(3, tool) for tool in tools], recursive=True)
         return left
+
+
+def implanted(parts: dict[str, set[int]], pieces: Mapping[str, set[int]]) -> set[int]:
+    """Add the parts of an implant to those of a model, from its pieces; the neck's are returned."""
+    parts["coat"] = pieces["coat"]
+    parts["stem"] = (pieces["body"] | pieces["neck"]) - pieces["coat"]
+    parts["ball"] = pieces["ball"] - parts["stem"]
+    return pieces["neck"] - pieces["body"]
