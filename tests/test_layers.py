@@ -47,7 +47,7 @@ BONE_STOREYS = [  # the same of toolkit/bone, which builds on the rooms that BON
     ["readers", "contour", "voxels", "mapping", "mirror_plane", "synthetic_head"],
     ["tetrahedra", "carry", "defect"],
     ["intact", "patch"],
-    ["shielding", "load_share", "slip", "cranial_patch", "zygomatic_patch"],
+    ["shielding", "load_share", "slip", "cranial_patch", "zygomatic_patch", "shielding_charts"],
     ["__init__"],
 ]
 BONE_STOREY = {room: level for level, rooms in enumerate(BONE_STOREYS) for room in rooms}
@@ -60,13 +60,13 @@ BONE_FOREIGN = {
     "nibabel": {"readers"},
     "nrrd": {"readers"},
     "gmsh": {"tetrahedra"},
-    "pyvista": {"contour", "course_charts"},
-    "matplotlib": {"course_charts"},
+    "pyvista": {"contour", "course_charts", "shielding_charts"},
+    "matplotlib": {"course_charts", "shielding_charts"},
     "manifold3d": {"contour"},
     "scipy": {"image", "mask", "mirror_plane", "defect", "patch", "cranial_patch", "carry"},
     "dolfinx": {
         *("mapping", "carry", "intact", "shielding", "load_share", "slip"),
-        *("remodelling", "prognosis"),
+        *("remodelling", "prognosis", "shielding_charts"),
     },
     "petsc4py": set(),
     "h5py": set(),

@@ -361,6 +361,24 @@ def test_a_single_minimisation_is_written(folder, dimension):
 
 
 @pytest.mark.parallel
+def test_figures_of_the_script_are_in_the_report(folder):
+    """With their captions, escaped; one that was not drawn is an error on every rank."""
+    over = Density(Domain.box((3.0, 1.0), (6, 2)), radius=None, start=0.5)
+    if MPI.COMM_WORLD.rank == 0:
+        folder.mkdir(parents=True, exist_ok=True)
+        pictures.front_figure(
+            folder / "own.png", ["f", "g"], np.eye(2), pictures.Marks(np.zeros(2, bool), 0, None)
+        )
+    figures = {"own.png": "Shielding < 1 & more"}
+    report.write_result(result(over.vector, 1.0), over, folder, figures=figures)
+    if MPI.COMM_WORLD.rank == 0:
+        page = (folder / "report.html").read_text(encoding="utf-8")
+        assert "<figcaption>Shielding &lt; 1 &amp; more</figcaption>" in page
+    with pytest.raises(InputError, match=r"figure 'none.png' is not in the folder"):
+        report.write_result(result(over.vector, 1.0), over, folder, figures={"none.png": ""})
+
+
+@pytest.mark.parallel
 def test_a_folder_that_cannot_be_written_is_named(folder):
     over = Density(Domain.box((1.0, 1.0), (3, 3)), radius=None, start=0.5)
     if COMM.rank == 0:

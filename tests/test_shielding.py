@@ -12,14 +12,18 @@ import ufl
 from dolfinx import fem
 from mpi4py import MPI
 
-from toolkit import Density, Domain, elasticity, simp, taylor_test
+from toolkit import Density, Domain, elasticity, pictures, simp, taylor_test
 from toolkit.bone import (
     IntactBone,
+    gruen_chart,
     interface_slip,
+    load_chart,
     load_share,
     section_load,
+    shielded_cells,
     shielded_volume,
     shielding,
+    shielding_map,
     strain_energy,
 )
 from toolkit.bone.carry import carried
@@ -28,6 +32,11 @@ from toolkit.errors import InputError
 from toolkit.geometry import composite_rod
 
 pytestmark = pytest.mark.parallel
+
+
+def has_renderer():
+    return pictures.missing_renderer() is None
+
 
 BONE = 17e3  # MPa
 STEMS = {"CoCr": 230e3, "316L": 193e3, "Ti": 110e3, "CFR-PEEK": 18e3, "PEEK": 3.6e3, "foam": 3e3}
@@ -192,14 +201,14 @@ def layered(comm, across=1):
     return domain
 
 
-MODULI = {"plate": 110e3, "layer": 50.0, "bone": 600.0}
+MODULI = {"plate": 110e3, "layer": 300.0, "bone": 600.0}
 
 
 @pytest.mark.parametrize("across", [1, 2])
 def test_slip_of_a_layer_in_shear(comm, across):
     """Layers in simple shear share a displacement as t/G; what the middle one takes is its slip."""
     domain = layered(comm, across)
-    give = {"plate": 2 / 110e3, "layer": 0.5 / 50, "bone": 1.5 / 600}
+    give = {"plate": 2 / 110e3, "layer": 0.5 / 300, "bone": 1.5 / 600}
     sides = dict.fromkeys(("xmin", "xmax", "zmin", "zmax"), (None, 0, 0))
     u = elasticity(
         domain,
@@ -250,11 +259,10 @@ def bar(comm):
     intact.name("zone 1", 3, lambda x: (x[1] > 2.5 - 1e-9) & (x[0] < 6 + 0.67))
     intact.name("zone 2", 3, lambda x: (x[1] > 2.5 - 1e-9) & (x[0] > 6 - 1e-9))
     domain = layered(comm)
-    over = Density(domain, radius=1.5, start=0.5)
+    over = Density(domain, radius=None, start=0.5)
     metal = domain.by_region({"plate": 1.0, "layer": 0.0, "bone": 0.0})
-    E = domain.by_region(MODULI | {"plate": 0.0}) + metal * simp(
-        over.physical, full=110e3, empty=0.0
-    )
+    lattice = simp(over.physical, full=110e3, empty=0.0)
+    E = domain.by_region(MODULI | {"plate": 0.0}) + metal * lattice
     load = {"displacement": ["xmin"], "traction": {"xmax": (0.5, 1.0, 0.2)}, "poisson": 0.3}
     before = elasticity(intact, modulus=600.0, name="intact", **load)
     u = elasticity(domain, modulus=E, **load)
@@ -289,6 +297,41 @@ def test_every_functional_has_its_gradient(comm):
         _, alone = bar(MPI.COMM_SELF)
         for name, J in functionals.items():
             assert J.value == pytest.approx(alone[name].value, rel=1e-8), name
+
+
+def test_a_map_shows_each_volume_alone(comm):
+    """Half the strain leaves a quarter of the energy, in each volume, whatever is beside it."""
+    source, target = boxes(comm, 1), boxes(comm, 2)
+    x, y = (ufl.SpatialCoordinate(domain.mesh)[2] for domain in (source, target))
+    before, after = (
+        domain.by_region({"left": a, "right": b}) * (1 + z)
+        for domain, a, b, z in ((source, 4.0, 1.0, x), (target, 1.0, 2.0, y))
+    )
+    cells = shielded_cells(after, IntactBone(before), over=["left", "right"])
+    exact = target.by_region({"left": 0.75, "right": -1.0})
+    assert cells.x.array == pytest.approx(exact.x.array, abs=1e-9)
+    alone = shielded_cells(after, IntactBone(before), over=["left"])
+    assert np.array_equal(np.isnan(alone.x.array), exact.x.array < 0)
+
+
+def test_charts_are_drawn(comm, tmp_path):
+    """On rank 0, or refused in words on all."""
+    folder = comm.bcast(tmp_path)
+    domain = layered(comm)
+    one = domain.by_region({"plate": np.nan, "layer": np.nan, "bone": 0.5})
+    gruen_chart(folder / "zones.png", {"Ti": np.linspace(-0.2, 0.8, 7), "PEEK": [0.1] * 7})
+    load_chart(folder / "load.png", {"Ti": {"bone": 1.3, "stem": -0.3}})
+    if has_renderer():
+        shielding_map(folder / "map.png", {"Ti": one}, implant=["plate"])
+    comm.barrier()
+    for name in ("zones.png", "load.png", *(("map.png",) if has_renderer() else ())):
+        assert (folder / name).stat().st_size > 5000
+    with pytest.raises(InputError, match="there are 7 zones"):
+        gruen_chart(folder / "zones.png", {"Ti": [0.1, 0.2]})
+    with pytest.raises(InputError, match="the same parts"):
+        load_chart(folder / "load.png", {"Ti": {"bone": 1.0}, "PEEK": {"stem": 1.0}})
+    with pytest.raises(InputError, match="no volume named 'stem'"):
+        shielding_map(folder / "map.png", {"Ti": one}, implant=["stem"])
 
 
 def test_mistakes_are_named(comm):

@@ -56,6 +56,7 @@ class Page:
         printable: the surface, None for a plane domain.
         constraints: the user's constraints.
         marks: what the front's picture marks, None for a single minimisation.
+        figures: captions of the script's own pictures by file name.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class Page:
     printable: Printable | None = None
     constraints: tuple[Constraint, ...] = ()
     marks: pictures.Marks | None = None
+    figures: dict[str, str] = field(default_factory=dict)
 
     def file(self, name: str) -> Path:
         """The path of a file that is about to be written, which the page will mention."""
@@ -142,6 +144,9 @@ def document(page: Page, grid: Grid) -> str:
         _picture(page, "design.png", _design_caption(page)),
     ]
     body += [_points_table(page), *_constraints_section(page), *_printable_section(page)]
+    if page.figures:
+        body += ["<h2>Figures</h2>"]
+        body += [_picture(page, name, caption) for name, caption in page.figures.items()]
     body += ["<h2>Convergence</h2>", _picture(page, "convergence.png", CONVERGENCE_CAPTION)]
     body += ["<h2>Files</h2>", _files_table(page), "<h2>Provenance</h2>", _provenance_table(page)]
     return (

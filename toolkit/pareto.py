@@ -175,12 +175,20 @@ class Front:
             remarks.append("evaluation failed")
         return remarks
 
-    def write(self, folder: str | Path, *, cell: float | None = None) -> Path:
+    def write(
+        self,
+        folder: str | Path,
+        *,
+        cell: float | None = None,
+        figures: Mapping[str, str] | None = None,
+    ) -> Path:
         """Write the report, tables, designs and pictures into a folder; collective.
 
         Args:
             folder: made if it is not there.
             cell: period of the lattice that a graded design is written as, in units of the mesh.
+            figures: pictures that the script has drawn into the folder, for the report: caption by
+                file name.
 
         Returns:
             The folder.
@@ -190,9 +198,10 @@ class Front:
         """
         from toolkit import report  # the report room draws fronts, so it stands above this one
 
-        if self.groups is None:
-            return report.write(self, folder, cell=cell)
-        return Path(self.groups.first(lambda: report.write(self, folder, cell=cell)))
+        def written() -> Path:
+            return report.write(self, folder, cell=cell, figures=figures)
+
+        return written() if self.groups is None else Path(self.groups.first(written))
 
 
 @dataclass(frozen=True)

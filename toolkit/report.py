@@ -15,7 +15,7 @@ collective and what fails on rank 0 is raised on every rank. The design is put b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +47,13 @@ FILES = (  # of an earlier run, which must not stand beside this one's; run.h5 i
 GREY = 0.5  # a design whose greyness exceeds this is a graded lattice, not a blurred 0/1 design
 
 
-def write(front: Front, folder: str | Path, *, cell: float | None = None) -> Path:
+def write(
+    front: Front,
+    folder: str | Path,
+    *,
+    cell: float | None = None,
+    figures: Mapping[str, str] | None = None,
+) -> Path:
     """Write a front's results; collective.
 
     Args:
@@ -55,12 +61,14 @@ def write(front: Front, folder: str | Path, *, cell: float | None = None) -> Pat
         folder: made if it is not there; files of earlier results in it are replaced.
         cell: period of the lattice that a graded design is written as, in the mesh's unit of
             length; twice the filter's radius without, so that the density varies little in it.
+        figures: pictures that the script has drawn into the folder, shown in the report: caption
+            by the name of the PNG file.
 
     Returns:
         the folder.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: the folder cannot be made or written, or a figure is not in it.
     """
     over = front.over
     page = Page(
@@ -70,7 +78,9 @@ def write(front: Front, folder: str | Path, *, cell: float | None = None) -> Pat
         chosen=front.knee,
         constraints=tuple(front.constraints),
         cell=cell,
+        figures=dict(figures or {}),
     )
+    _check_figures(page)
     write_run(page.file("run.h5"), page.run, comm=over.domain.comm)
     functionals = [*front.functionals, *(c.functional for c in front.constraints)]
     densities = _write_fields(page, functionals, chosen_file="knee.vtkhdf")
@@ -89,6 +99,7 @@ def write_result(
     functionals: Functional | Sequence[Functional] = (),
     constraints: Sequence[Constraint] = (),
     part: str | None = None,
+    figures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the results of a single minimisation; collective.
 
@@ -100,12 +111,14 @@ def write_result(
         functionals: functionals whose states are written with the density.
         constraints: the constraints, to say of each whether it holds.
         part: the named volume that is written to print; else all of the domain.
+        figures: pictures that the script has drawn into the folder, shown in the report: caption
+            by the name of the PNG file.
 
     Returns:
         the folder.
 
     Raises:
-        InputError: the folder cannot be made or written.
+        InputError: the folder cannot be made or written, or a figure is not in it.
     """
     page = Page(
         _prepare(folder, over.domain.comm),
@@ -113,7 +126,9 @@ def write_result(
         from_result(result, over, name=name),
         constraints=tuple(constraints),
         part=part,
+        figures=dict(figures or {}),
     )
+    _check_figures(page)
     write_run(page.file("run.h5"), page.run, comm=over.domain.comm)
     given = [functionals] if isinstance(functionals, Functional) else functionals
     every = [*given, *(c.functional for c in constraints)]
@@ -140,6 +155,19 @@ def _prepare(folder: str | Path, comm: MPI.Comm) -> Path:
             )
     agree(comm, error)
     return folder
+
+
+def _check_figures(page: Page) -> None:
+    """Refuse figures that are not in the folder; collective."""
+    with together(page.over.domain.comm):
+        for name in page.figures if page.over.domain.comm.rank == 0 else ():
+            if not (page.folder / name).is_file():
+                raise InputError(
+                    f"The figure '{name}' is not in the folder {page.folder}. Draw it there before "
+                    "the results are written."
+                )
+    for name in page.figures:
+        page.file(name)
 
 
 def _write_fields(

@@ -1,4 +1,4 @@
-"""Bone: from a CT image to a mesh with moduli, and the materials beside it.
+"""Bone: from a CT image to a mesh with moduli, materials, and what an implant does to the bone.
 
     image = read("ct")                                              DICOM, NIfTI, NRRD
     mask = threshold(image, 250).cleaned()
@@ -6,6 +6,9 @@
     domain = Domain.build(partial(tetrahedra, mask, size=2.0))
     bone = map_modulus(domain, image, calibration=line, law=law("Morgan, femoral neck"))
     u = elasticity(domain, modulus=bone.modulus, poisson=0.3, ...)
+
+    intact = IntactBone(strain_energy(u0, modulus=E0, poisson=0.3))           before the operation
+    zones = shielding(strain_energy(u, modulus=E, poisson=0.3), intact, over=GRUEN)
 
 Units are those of `toolkit.bone.units`: mm, N, MPa, s, and g/cm³ for densities. Coordinates are the
 patient's, as DICOM has them: x to the left, y to the back, z to the head.
@@ -48,6 +51,10 @@ from toolkit.bone.shielding import GRUEN as GRUEN
 from toolkit.bone.shielding import shielded_volume as shielded_volume
 from toolkit.bone.shielding import shielding as shielding
 from toolkit.bone.shielding import strain_energy as strain_energy
+from toolkit.bone.shielding_charts import gruen_chart as gruen_chart
+from toolkit.bone.shielding_charts import load_chart as load_chart
+from toolkit.bone.shielding_charts import shielded_cells as shielded_cells
+from toolkit.bone.shielding_charts import shielding_map as shielding_map
 from toolkit.bone.slip import interface_slip as interface_slip
 from toolkit.bone.synthetic_head import craniectomy as craniectomy
 from toolkit.bone.synthetic_head import synthetic_head as synthetic_head

@@ -1,0 +1,262 @@
+"""Pictures of what implants do to the bone, side by side: zones, shares of the load, and the bone.
+
+Functions are collective; rank 0 draws.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyvista
+import ufl
+from dolfinx import fem
+from dolfinx.la import InsertMode
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from mpi4py import MPI
+from ufl.core.expr import Expr
+
+from toolkit.bone.intact import IntactBone
+from toolkit.domain import Domain, completed
+from toolkit.errors import InputError, together
+from toolkit.export import VTK_TYPE, Grid, gather_mesh
+from toolkit.functional import Functional
+from toolkit.pictures import INK, METAL, STYLE, _cropped, _plain, _plotter
+
+__all__ = ["gruen_chart", "load_chart", "shielded_cells", "shielding_map"]
+
+type Array = npt.NDArray[np.float64]
+
+DESIGNS = ["#1f5f8b", "#7fb0cf", "#e0a458", "#a61b1b", "#8a9299", "#4f8a5b"]
+PARTS = ["#d9c9a3", "#8a9299", "#1f5f8b", "#e0a458", "#a61b1b"]
+SCALE = "RdBu_r"
+
+
+class _View(NamedTuple):
+    """A bone with its implant: the whole mesh, shielding of each cell, and which are metal."""
+
+    title: str
+    grid: Grid
+    shielding: Array
+    metal: npt.NDArray[np.bool_]
+
+
+def gruen_chart(
+    path: str | Path, shielding: Mapping[str, Sequence[float] | Array], *, comm: Any = None
+) -> Path:
+    """Shielding of Gruen's zones, 1 to 7, a bar for each design.
+
+    Args:
+        path: The PNG file; its folder exists.
+        shielding: By the name of the design, as `shielding(…, over=GRUEN).value`, (7,).
+        comm: The ranks, of which the first draws; all ranks of the run unless given.
+
+    Raises:
+        InputError: A design has not seven numbers, or none is given.
+    """
+    rows = {name: np.asarray(values, dtype=float) for name, values in shielding.items()}
+    for name, values in rows.items():
+        if values.shape != (7,):
+            raise InputError(
+                f"gruen_chart: '{name}' has values of shape {values.shape}; there are 7 zones."
+            )
+    if not rows:
+        raise InputError("gruen_chart: give the zones of one design at least.")
+    with together(comm or MPI.COMM_WORLD):
+        if (comm or MPI.COMM_WORLD).rank == 0:
+            figure = Figure(figsize=(7.2, 3.8))
+            _draw_zones(figure.add_subplot(), rows)
+            figure.savefig(path, **STYLE)
+    return Path(path)
+
+
+def _draw_zones(axes: Axes, rows: Mapping[str, Array]) -> None:
+    width = 0.8 / len(rows)
+    for i, (name, values) in enumerate(rows.items()):
+        at = np.arange(1, 8) + (i - (len(rows) - 1) / 2) * width
+        axes.bar(at, 100 * values, width, label=name, color=DESIGNS[i % len(DESIGNS)])
+    axes.axhline(0, color=INK, lw=0.8)
+    sides = ["", "lateral", "", "tip", "", "medial", ""]
+    axes.set_xticks(range(1, 8), [f"{k}\n{side}" for k, side in enumerate(sides, 1)])
+    axes.set_xlabel("Gruen's zone")
+    axes.set_ylabel("shielding [%]")
+    _plain(axes)
+    axes.grid(visible=False, axis="x")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def load_chart(
+    path: str | Path, shares: Mapping[str, Mapping[str, float]], *, comm: Any = None
+) -> Path:
+    """Who carries how much of a load, a bar for each design.
+
+    Args:
+        path: The PNG file; its folder exists.
+        shares: By the name of the design, the share of each part by its name, as
+            `load_share(…).value` has them; they add up to 1.
+        comm: The ranks, of which the first draws; all ranks of the run unless given.
+
+    Raises:
+        InputError: The designs have different parts, or none is given.
+    """
+    parts = list(next(iter(shares.values()), {}))
+    if not parts or any(set(row) != set(parts) for row in shares.values()):
+        raise InputError("load_chart: give each design the shares of the same parts, one at least.")
+    with together(comm or MPI.COMM_WORLD):
+        if (comm or MPI.COMM_WORLD).rank == 0:
+            figure = Figure(figsize=(6.4, 0.8 + 0.5 * len(shares)))
+            _draw_shares(figure.add_subplot(), shares, parts)
+            figure.savefig(path, **STYLE)
+    return Path(path)
+
+
+def _draw_shares(
+    axes: Axes, shares: Mapping[str, Mapping[str, float]], parts: Sequence[str]
+) -> None:
+    """Bars to the right of 0 for what carries, to its left for what pushes back."""
+    names = list(shares)
+    ends = {1: np.zeros(len(names)), -1: np.zeros(len(names))}
+    for k, part in enumerate(parts):
+        values = np.array([100 * shares[name][part] for name in names])
+        starts = np.where(values < 0, ends[-1], ends[1])
+        bars = axes.barh(names, values, left=starts, color=PARTS[k % len(PARTS)], label=part)
+        words = [f"{value:.0f} %" if abs(value) >= 6 else "" for value in values]
+        axes.bar_label(bars, words, label_type="center", fontsize=8, color=INK)
+        for sign, end in ends.items():
+            end += np.where(sign * values > 0, values, 0)
+    axes.axvline(0, color=INK, lw=0.8)
+    axes.invert_yaxis()
+    axes.set_xlabel("share of the load [%]")
+    _plain(axes)
+    axes.margins(x=0)
+    axes.grid(visible=False, axis="y")
+    axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+
+
+def shielding_map(
+    path: str | Path,
+    shielding: Mapping[str, fem.Function],
+    *,
+    implant: Sequence[str],
+    normal: tuple[float, float, float] = (0, 1, 0),
+) -> Path:
+    """Shielding on the bone from outside, and cut in half with the implant in it; collective.
+
+    Colours go from −1, twice what it was before, to 1, nothing left.
+
+    Args:
+        path: The PNG file; its folder exists.
+        shielding: By the name of the design, what `shielded_cells` has returned.
+        implant: Names of the volumes that are drawn as metal; what is neither, such as marrow, is
+            pale.
+        normal: Of the plane through the origin that the bone is cut along, seen against it.
+
+    Raises:
+        InputError: A mesh has no such volume, or no design is given.
+    """
+    if not shielding:
+        raise InputError("shielding_map: give one design at least.")
+    views = []
+    for name, cells in shielding.items():
+        domain = Domain.of(cells)
+        metal = np.zeros(len(domain.cell_dofs))
+        for region in implant:
+            metal[domain.entities(domain.dimension, region)] = 1.0
+        owned = len(domain.cells)
+        values = domain.gather_cells(cells.x.array[domain.cell_dofs[:owned]])
+        inside = domain.gather_cells(metal[:owned]) > 0
+        grid = gather_mesh(domain)
+        if grid is not None:
+            views.append(_View(name, grid, values, inside))
+    comm = Domain.of(next(iter(shielding.values()))).comm
+    with together(comm):
+        if comm.rank == 0:
+            _draw_map(Path(path), views, np.asarray(normal, dtype=float))
+    return Path(path)
+
+
+def shielded_cells(stimulus: Expr, intact: IntactBone, *, over: Sequence[str]) -> fem.Function:
+    """1 − ⟨S⟩/⟨S₀⟩ about each cell at the present design, for a map; collective.
+
+    The means are over the cells of the same volume that share a node with it, weighted by the nodes
+    in common: two meshes of one bone differ by more from cell to cell. Not a number elsewhere.
+
+    Args:
+        stimulus: S of the operated bone, UFL, formed as that of `intact`.
+        intact: The bone before.
+        over: Names of the volumes that are bone.
+
+    Raises:
+        InputError: A mesh has no such volume.
+    """
+    domain = Domain.of(stimulus)
+    for state in Functional(stimulus * domain.dx).states:
+        state.solve()
+    space = fem.functionspace(domain.mesh, ("Lagrange", 1))
+    nodes, test = space.dofmap.list, ufl.TestFunction(space)
+    cells = fem.Function(domain.cellwise, name="shielding")
+    cells.x.array[:] = np.nan
+    for region in over:
+        own = domain.entities(domain.dimension, region)
+        about = []
+        for S in (stimulus, intact.on(domain)):
+            total = fem.assemble_vector(fem.form(completed(S * test * domain.dx(region, degree=2))))
+            total.scatter_reverse(InsertMode.add)
+            total.scatter_forward()
+            about.append(total.array[nodes[own]].sum(axis=1))
+        cells.x.array[domain.cell_dofs[own]] = 1 - about[0] / about[1]
+    cells.x.scatter_forward()
+    return cells
+
+
+def _draw_map(path: Path, views: Sequence[_View], normal: Array) -> None:
+    figure = Figure(figsize=(2.6 * len(views), 8.0))
+    figure.subplots_adjust(hspace=0.04, wspace=0.02)
+    for i, view in enumerate(views):
+        for row, cut in enumerate((False, True)):
+            axes = figure.add_subplot(2, len(views), row * len(views) + i + 1)
+            axes.imshow(_cropped(_shot(view, normal, cut=cut)))
+            axes.set_axis_off()
+            if row == 0:
+                axes.set_title(view.title, fontsize=10, color=INK)
+    figure.colorbar(
+        ScalarMappable(Normalize(-1, 1), SCALE),
+        ax=figure.axes,
+        label="shielding, 1 − S/S₀",
+        fraction=0.03,
+        pad=0.03,
+        shrink=0.5,
+    )
+    figure.savefig(path, **STYLE)
+
+
+def _shot(view: _View, normal: Array, *, cut: bool) -> npt.NDArray[np.uint8]:
+    """The bone as a whole, or its half behind the plane, seen along the plane's normal."""
+    grid = view.grid
+    mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
+    mesh.cell_data["shielding"] = view.shielding
+    plotter = _plotter()
+    bone = np.isfinite(view.shielding)
+    for cells, look in (
+        (bone, {"scalars": "shielding", "cmap": SCALE, "clim": (-1, 1)}),
+        (view.metal, {"color": METAL}),
+        (~bone & ~view.metal, {"color": "#f3ead2"}),
+    ):
+        part = mesh.extract_cells(np.flatnonzero(cells))
+        if cut and part.n_cells:
+            part = part.clip(tuple(normal), origin=(0, 0, 0), invert=False)
+        if part.n_cells:
+            plotter.add_mesh(part, show_scalar_bar=False, ambient=0.6, diffuse=0.45, **look)
+    plotter.set_background("white")
+    plotter.enable_parallel_projection()
+    plotter.view_vector(tuple(-normal), viewup=(0, 0, 1))
+    plotter.enable_anti_aliasing("ssaa")
+    image = plotter.screenshot(return_img=True)
+    plotter.close()
+    return np.asarray(image)
