@@ -284,3 +284,181 @@ void load_scaled(int64_t cells, const int32_t *nodes, const double *f, const dou
             for (int k = 0; k < BS; k++)
                 b[(int64_t)BS * nodes[c * NV + a] + k] += scale[c] * f[a * BS + k];
 }
+
+/* Newton's method on the subproblem of moving asymptotes (separable.py): n variables x with the
+   multipliers xi, eta of their bounds, coefficients p, q, s by rows 0 ... m, each of n;
+   `data` are p, q, s, L, U and the bounds of x. */
+#define CHUNK 256 /* variables whose intermediate values stay in the fastest cache */
+
+typedef struct {
+    int64_t n, m;
+    const double *p, *q, *s, *L, *U, *low, *high, *lambda;
+    double eps;
+} Subproblem;
+
+static Subproblem subproblem(int64_t n, int64_t m, const double *const *data, const double *lambda,
+                             double eps)
+{
+    const Subproblem of = {n, m, data[0], data[1], data[2], data[3], data[4], data[5], data[6],
+                           lambda, eps};
+    return of;
+}
+
+typedef struct {
+    double up[CHUNK], down[CHUNK], P[CHUNK], Q[CHUNK], S[CHUNK]; /* 1/(U - x), 1/(x - L), sums */
+} Lagrangian;
+
+static void lagrangian(const Subproblem *of, int64_t from, int64_t count, const double *x,
+                       Lagrangian *l)
+{
+    for (int64_t k = 0; k < count; k++) {
+        const int64_t j = from + k;
+        l->up[k] = 1 / (of->U[j] - x[j]);
+        l->down[k] = 1 / (x[j] - of->L[j]);
+        l->P[k] = of->p[j], l->Q[k] = of->q[j], l->S[k] = of->s[j];
+    }
+    for (int64_t i = 0; i < of->m; i++) {
+        const int64_t at = (i + 1) * of->n + from;
+        const double weight = of->lambda[i];
+        for (int64_t k = 0; k < count; k++) {
+            l->P[k] += weight * of->p[at + k];
+            l->Q[k] += weight * of->q[at + k];
+            l->S[k] += weight * of->s[at + k];
+        }
+    }
+}
+
+/* sums[i] += row i + 1 without its constant. */
+static void add_rows(const Subproblem *of, int64_t from, int64_t count, const double *x,
+                     const Lagrangian *l, double *sums)
+{
+    for (int64_t i = 0; i < of->m; i++) {
+        const int64_t at = (i + 1) * of->n + from;
+        double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+        for (int64_t k = 0; k < count; k++)
+            sum += of->p[at + k] * l->up[k] + of->q[at + k] * l->down[k] + of->s[at + k] * x[from + k];
+        sums[i] += sum;
+    }
+}
+
+/* To x + length dx, and likewise xi and eta; there sums[0 ... m - 1] of rows 1 ... m, in sums[m] the
+   squares of the relaxed conditions of optimality, in sums[m + 1] the largest of them. */
+void subproblem_residual(int64_t n, int64_t m, const double *const *data, const double *lambda,
+                         double eps, double length, const double *const *from,
+                         const double *const *step, double *const *to, double *sums)
+{
+    const Subproblem made = subproblem(n, m, data, lambda, eps), *of = &made;
+    double *restrict x = to[0], *restrict xi = to[1], *restrict eta = to[2];
+    Lagrangian l;
+    double squares = 0.0, largest = 0.0;
+    for (int64_t i = 0; i < of->m; i++) sums[i] = 0.0;
+    for (int64_t start = 0; start < of->n; start += CHUNK) {
+        const int64_t count = of->n - start < CHUNK ? of->n - start : CHUNK;
+        for (int64_t j = start; j < start + count; j++) {
+            x[j] = from[0][j] + length * step[0][j];
+            xi[j] = from[1][j] + length * step[1][j];
+            eta[j] = from[2][j] + length * step[2][j];
+        }
+        lagrangian(of, start, count, x, &l);
+#pragma omp simd reduction(+ : squares) reduction(max : largest)
+        for (int64_t k = 0; k < count; k++) {
+            const int64_t j = start + k;
+            const double a = l.P[k] * l.up[k] * l.up[k] - l.Q[k] * l.down[k] * l.down[k] + l.S[k] -
+                             xi[j] + eta[j];
+            const double b = xi[j] * (x[j] - of->low[j]) - of->eps;
+            const double c = eta[j] * (of->high[j] - x[j]) - of->eps;
+            const double A = a < 0 ? -a : a, B = b < 0 ? -b : b, C = c < 0 ? -c : c;
+            squares += a * a + b * b + c * c;
+            largest = A > largest ? A : largest;
+            largest = B > largest ? B : largest;
+            largest = C > largest ? C : largest;
+        }
+        add_rows(of, start, count, x, &l, sums);
+    }
+    sums[of->m] = squares;
+    sums[of->m + 1] = largest;
+}
+
+/* Gradient g and diagonal Hessian D once the multipliers of the bounds are eliminated. */
+static void reduced(const Subproblem *of, int64_t from, int64_t count, const double *const *u,
+                    const Lagrangian *l, double *g, double *D)
+{
+    for (int64_t k = 0; k < count; k++) {
+        const int64_t j = from + k;
+        const double up = l->up[k], down = l->down[k];
+        const double under = 1 / (u[0][j] - of->low[j]), over = 1 / (of->high[j] - u[0][j]);
+        const double p = l->P[k] * up * up, q = l->Q[k] * down * down;
+        g[k] = p - q + l->S[k] - of->eps * under + of->eps * over;
+        D[k] = 2 * (p * up + q * down) + u[1][j] * under + u[2][j] * over;
+    }
+}
+
+/* sums: G D^-1 G' by rows, G D^-1 g and the rows 1 ... m, where G are the slopes of those rows. */
+void subproblem_schur(int64_t n, int64_t m, const double *const *data, const double *lambda,
+                      double eps, const double *const *u, double *sums)
+{
+    const Subproblem made = subproblem(n, m, data, lambda, eps), *of = &made;
+    double G[m + 1][CHUNK], g[CHUNK], D[CHUNK];
+    Lagrangian l;
+    for (int64_t i = 0; i < m * m + 2 * m; i++) sums[i] = 0.0;
+    for (int64_t start = 0; start < of->n; start += CHUNK) {
+        const int64_t count = of->n - start < CHUNK ? of->n - start : CHUNK;
+        lagrangian(of, start, count, u[0], &l);
+        reduced(of, start, count, u, &l, g, D);
+        for (int64_t i = 0; i < m; i++) {
+            const int64_t at = (i + 1) * of->n + start;
+            for (int64_t k = 0; k < count; k++)
+                G[i][k] = of->p[at + k] * l.up[k] * l.up[k] - of->q[at + k] * l.down[k] * l.down[k] +
+                          of->s[at + k];
+            double pushed = 0.0;
+#pragma omp simd reduction(+ : pushed)
+            for (int64_t k = 0; k < count; k++) pushed += G[i][k] * g[k] / D[k];
+            sums[m * m + i] += pushed;
+            for (int64_t h = 0; h <= i; h++) {
+                double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+                for (int64_t k = 0; k < count; k++) sum += G[i][k] * G[h][k] / D[k];
+                sums[i * m + h] += sum;
+                if (h < i) sums[h * m + i] += sum;
+            }
+        }
+        add_rows(of, start, count, u[0], &l, sums + m * m + m);
+    }
+}
+
+/* Newton's step of x, xi, eta, given that of lambda, and the largest share of the way to a bound. */
+void subproblem_step(int64_t n, int64_t m, const double *const *data, const double *lambda,
+                     double eps, const double *const *u, const double *dlambda,
+                     double *const *step, double *gone)
+{
+    const Subproblem made = subproblem(n, m, data, lambda, eps), *of = &made;
+    double g[CHUNK], D[CHUNK], largest = 0.0;
+    Lagrangian l;
+    for (int64_t start = 0; start < of->n; start += CHUNK) {
+        const int64_t count = of->n - start < CHUNK ? of->n - start : CHUNK;
+        lagrangian(of, start, count, u[0], &l);
+        reduced(of, start, count, u, &l, g, D);
+        for (int64_t i = 0; i < of->m; i++) {
+            const int64_t at = (i + 1) * of->n + start;
+            for (int64_t k = 0; k < count; k++)
+                g[k] += dlambda[i] * (of->p[at + k] * l.up[k] * l.up[k] -
+                                      of->q[at + k] * l.down[k] * l.down[k] + of->s[at + k]);
+        }
+#pragma omp simd reduction(max : largest)
+        for (int64_t k = 0; k < count; k++) {
+            const int64_t j = start + k;
+            const double under = 1 / (u[0][j] - of->low[j]), over = 1 / (of->high[j] - u[0][j]);
+            const double xi = u[1][j], eta = u[2][j], dx = -g[k] / D[k];
+            const double dxi = of->eps * under - xi - xi * dx * under;
+            const double deta = of->eps * over - eta + eta * dx * over;
+            step[0][j] = dx, step[1][j] = dxi, step[2][j] = deta;
+            const double down = -dx * under, up = dx * over, a = -dxi / xi, b = -deta / eta;
+            largest = down > largest ? down : largest;
+            largest = up > largest ? up : largest;
+            largest = a > largest ? a : largest;
+            largest = b > largest ? b : largest;
+        }
+    }
+    *gone = largest;
+}

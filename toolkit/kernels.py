@@ -26,7 +26,7 @@ __all__ = ["Kernels", "processor"]
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = (
     *("-O3", "-march=native", "-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"),
-    *("-shared", "-fPIC", "-std=c11"),
+    *("-fopenmp-simd", "-shared", "-fPIC", "-std=c11"),
 )
 Array = npt.NDArray[np.float64]
 

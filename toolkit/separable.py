@@ -11,11 +11,12 @@ the (m + 1)-square system is summed over the ranks and its solution broadcast by
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.kernels import Kernels
 from toolkit.share import Share
 
 __all__ = ["Elastic", "Separable", "Solution"]
@@ -45,21 +46,15 @@ class Solution(NamedTuple):
 
 
 class _Point(NamedTuple):
-    """Unknowns: x with the multipliers ξ, η of its bounds (local,); y, λ, μ, s (m,); z, ζ (1,)."""
+    """Unknowns: x and the multipliers ξ, η of its bounds (local,); y, λ, μ, s (m,); z, ζ (1,)."""
 
-    x: Array
-    ξ: Array
-    η: Array
+    local: list[Array]
     y: Array
     λ: Array
     μ: Array
     s: Array
     z: Array
     ζ: Array
-
-    def after(self, step: "_Point", length: float) -> "_Point":
-        """The point a step away."""
-        return _Point(*(u + length * du for u, du in zip(self, step, strict=True)))
 
 
 @dataclass
@@ -120,102 +115,113 @@ class Separable:
         bend = (self.U - self.L) * (x - about) ** 2 / ((self.U - x) * (x - self.L))
         return float(self.share.sum(np.array([np.sum(bend / self.share.span)]))[0])
 
-    def _sums(self, x: Array, up: Array, down: Array) -> Array:
-        """This rank's part of rows 1 … m without their constants."""
-        return self.p[1:] @ up + self.q[1:] @ down + self.s[1:] @ x
-
     def solve(self, elastic: Elastic, accuracy: float = ACCURACY) -> Solution:
         """Minimise; collective."""
-        u, ε = self._start(elastic), 1.0
+        search = _Search(self, elastic)
+        ε = 1.0
         while ε > accuracy:
-            norm, largest = self._residual(u, elastic, ε)
-            steps = 0
-            while largest > 0.9 * ε and steps < STEPS:
-                u, norm, largest = self._advance(u, elastic, ε, norm)
-                steps += 1
+            search.relax(ε)
             ε *= 0.1
-        return Solution(u.x, u.y, float(u.z[0]), u.λ)
+        u = search.u
+        return Solution(u.local[0], u.y, float(u.z[0]), u.λ)
 
-    def _start(self, elastic: Elastic) -> _Point:
+
+class _Search:
+    """The interior point method, from one relaxation to the next.
+
+    Attributes:
+        u: Where it is.
+    """
+
+    def __init__(self, model: Separable, elastic: Elastic) -> None:
+        """Start in the middle of the box; collective."""
+        self._model, self._elastic, self._share = model, elastic, model.share
+        self._kernels = Kernels(model.share.comm, 1, 1)
+        data = (model.p, model.q, model.s, model.L, model.U, model.α, model.β)
+        self._data = [np.ascontiguousarray(array, dtype=float) for array in data]
+        x = 0.5 * (model.α + model.β)
+        local = [x, np.maximum(1, 1 / (x - model.α)), np.maximum(1, 1 / (model.β - x))]
         one, m = np.ones(1), np.ones(len(elastic.c))
-        x = 0.5 * (self.α + self.β)
-        ξ, η = np.maximum(1, 1 / (x - self.α)), np.maximum(1, 1 / (self.β - x))
-        return _Point(x, ξ, η, m, m, np.maximum(1, elastic.c / 2), m, one, one)
+        self.u = _Point(local, m, m, np.maximum(1, elastic.c / 2), m, one, one)
+        self._spare, self._step = ([np.zeros_like(x) for _ in local] for _ in range(2))
 
-    def _slope(self, λ: Array) -> tuple[Array, Array, Array]:
-        """Coefficients p, q, s of the Lagrangian, (local,)."""
-        p, q, s = (c[0] + λ @ c[1:] for c in (self.p, self.q, self.s))
-        return p, q, s
+    def relax(self, ε: float) -> None:
+        """Newton's steps until the conditions relaxed by ε hold; collective."""
+        still = _Point(self._step, *(np.zeros_like(v) for v in self.u[1:]))
+        _, norm, largest = self._there(still, 0.0, ε)
+        steps = 0
+        while largest > 0.9 * ε and steps < STEPS:
+            norm, largest = self._advance(ε, norm)
+            steps += 1
 
-    def _residual(self, u: _Point, elastic: Elastic, ε: float) -> tuple[float, float]:
-        """Norm and largest entry of the relaxed conditions of optimality; collective."""
-        a0, a, c, d = elastic
-        up, down = 1 / (self.U - u.x), 1 / (u.x - self.L)
-        p, q, s = self._slope(u.λ)
-        local = np.concatenate(
-            [
-                p * up**2 - q * down**2 + s - u.ξ + u.η,
-                u.ξ * (u.x - self.α) - ε,
-                u.η * (self.β - u.x) - ε,
-            ]
-        )
-        sums = self.share.sum(self._sums(u.x, up, down), np.array([local @ local]))
-        same = np.concatenate(
+    def _run(self, name: str, λ: Array, ε: float, *arguments: Any) -> None:
+        """One loop of kernels.c over this rank's variables."""
+        self._kernels(name, len(self._spare[0]), len(λ), self._data, λ, ε, *arguments)
+
+    def _there(self, step: _Point, length: float, ε: float) -> tuple[_Point, float, float]:
+        """The point u + length step, in the spare arrays; collective.
+
+        Returns:
+            It, and norm and largest entry of the relaxed conditions of optimality there.
+        """
+        a0, a, c, d = self._elastic
+        same = (v + length * dv for v, dv in zip(self.u[1:], step[1:], strict=True))
+        u, sums = _Point(self._spare, *same), np.zeros(len(a) + 2)
+        ways = (self.u.local, step.local, u.local)
+        self._run("subproblem_residual", u.λ, ε, length, *ways, sums)
+        largest = sums[-1:]
+        sums = self._share.sum(sums[:-1])
+        conditions = np.concatenate(
             [
                 c + d * u.y - u.μ - u.λ,
                 a0 - u.ζ - a @ u.λ,
-                self.r[1:] + sums[:-1] - a * u.z - u.y + u.s,
+                self._model.r[1:] + sums[:-1] - a * u.z - u.y + u.s,
                 u.μ * u.y - ε,
                 u.ζ * u.z - ε,
                 u.λ * u.s - ε,
             ]
         )
-        largest = self.share.max(np.abs(local), np.abs(same))
-        return float(np.sqrt(sums[-1] + same @ same)), largest
+        norm = float(np.sqrt(sums[-1] + conditions @ conditions))
+        return u, norm, self._share.max(largest, np.abs(conditions))
 
-    def _advance(
-        self, u: _Point, elastic: Elastic, ε: float, norm: float
-    ) -> tuple[_Point, float, float]:
+    def _advance(self, ε: float, norm: float) -> tuple[float, float]:
         """Newton's step, shortened to stay inside and to reduce the residual; collective."""
-        step = self._newton(u, elastic, ε)
-        gone = [-du / value for value, du in zip(u[1:], step[1:], strict=True)]
-        gone += [-step.x / (u.x - self.α), step.x / (self.β - u.x)]
-        length = 1 / max(1.0, 1.01 * self.share.max(*gone))
+        step, gone = self._newton(ε)
+        shares = [-dv / v for v, dv in zip(self.u[1:], step[1:], strict=True)]
+        length = 1 / max(1.0, 1.01 * self._share.max(gone, *shares))
         for _ in range(HALVINGS):
-            there = u.after(step, length)
-            reached, largest = self._residual(there, elastic, ε)
+            there, reached, largest = self._there(step, length, ε)
             if reached <= norm:
                 break
             length *= 0.5
-        return there, reached, largest
+        self.u, self._spare = there, self.u.local
+        return reached, largest
 
-    def _newton(self, u: _Point, elastic: Elastic, ε: float) -> _Point:
-        """Newton's step, by way of the multipliers and z; collective."""
-        a0, a, c, d = elastic
-        m = len(a)
-        up, down = 1 / (self.U - u.x), 1 / (u.x - self.L)
-        under, over = u.x - self.α, self.β - u.x
-        p, q, s = self._slope(u.λ)
-        G = self.p[1:] * up**2 - self.q[1:] * down**2 + self.s[1:]
-        g = p * up**2 - q * down**2 + s - ε / under + ε / over
-        D = 2 * (p * up**3 + q * down**3) + u.ξ / under + u.η / over
-        sums = self.share.sum((G / D) @ G.T, G @ (g / D), self._sums(u.x, up, down))
-        schur, pushed, values = np.split(sums, [m * m, m * m + m])
+    def _newton(self, ε: float) -> tuple[_Point, Array]:
+        """Newton's step, by way of the multipliers and z; collective.
+
+        Returns:
+            The step, and how much of it uses up the way of a local variable to its bound, (1,).
+        """
+        a0, a, c, d = self._elastic
+        u, m = self.u, len(a)
+        sums = np.zeros(m * m + 2 * m)
+        self._run("subproblem_schur", u.λ, ε, u.local, sums)
+        schur, pushed, values = np.split(self._share.sum(sums), [m * m, m * m + m])
         dy, Dy = c + d * u.y - u.λ - ε / u.y, d + u.μ / u.y
         matrix = np.zeros((m + 1, m + 1))
         matrix[:m, :m] = schur.reshape(m, m) + np.diag(u.s / u.λ + 1 / Dy)
         matrix[:m, m], matrix[m, :m], matrix[m, m] = a, a, -u.ζ[0] / u.z[0]
         right = np.empty(m + 1)
-        right[:m] = self.r[1:] + values - a * u.z - u.y + ε / u.λ + dy / Dy - pushed
+        right[:m] = self._model.r[1:] + values - a * u.z - u.y + ε / u.λ + dy / Dy - pushed
         right[m] = a0 - a @ u.λ - ε / u.z[0]
         solution = np.linalg.solve(matrix, right)
-        self.share.comm.Bcast(solution)
+        self._share.comm.Bcast(solution)
         δλ, δz = solution[:m], solution[m:]
-        δx, δy = -(g + δλ @ G) / D, (δλ - dy) / Dy
-        return _Point(
-            x=δx,
-            ξ=ε / under - u.ξ - u.ξ * δx / under,
-            η=ε / over - u.η + u.η * δx / over,
+        δy, gone = (δλ - dy) / Dy, np.zeros(1)
+        self._run("subproblem_step", u.λ, ε, u.local, δλ, self._step, gone)
+        step = _Point(
+            self._step,
             y=δy,
             λ=δλ,
             μ=ε / u.y - u.μ - u.μ * δy / u.y,
@@ -223,3 +229,4 @@ class Separable:
             z=δz,
             ζ=ε / u.z - u.ζ - u.ζ * δz / u.z,
         )
+        return step, gone
