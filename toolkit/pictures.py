@@ -124,10 +124,10 @@ def _front_panel(
     arrows = ["→ better" if sign < 0 else "← better" for sign in signs]
     axes.set_xlabel(f"{labels[0]}   {arrows[0]}")
     axes.set_ylabel(f"{labels[1]}   {arrows[1]}")
-    _plain(axes)
+    plain_axes(axes)
 
 
-def _plain(axes: Axes) -> None:
+def plain_axes(axes: Axes) -> None:
     """Light grid, no box, margins for the labels."""
     axes.grid(color="#e6e9eb", lw=0.8)
     axes.set_axisbelow(True)
@@ -159,7 +159,7 @@ def property_figure(
         style = f"C{i % 10}{'osD^v'[i // 10 % 5]}-"
         axes.plot(*np.asarray(xy).T, style, lw=0.8, ms=5.5, label=name, zorder=2)
     axes.set(xscale="log", yscale="log", xlabel=labels[0], ylabel=labels[1])
-    _plain(axes)
+    plain_axes(axes)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.savefig(path, **STYLE)
 
@@ -194,7 +194,7 @@ def convergence_figure(
     )
     for axes in (left, right):
         axes.set_xlabel("outer iteration")
-        _plain(axes)
+        plain_axes(axes)
     if len(histories) > 1:
         left.legend(frameon=False, fontsize=7, ncols=2)
     figure.savefig(path, **STYLE)
@@ -237,7 +237,7 @@ def design_figure(
                 _plane_design(axes, grid, density, (low, high))
             else:
                 cells = density >= 0.5 if section is None else section
-                axes.imshow(_cropped(_space_design(grid, density, cells, (low, high))))
+                axes.imshow(cropped(_space_design(grid, density, cells, (low, high))))
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(title, fontsize=10, color=INK)
@@ -300,7 +300,7 @@ def _space_design(
     mesh.cell_data["density"] = density
     outline = mesh.extract_surface(algorithm="dataset_surface").extract_feature_edges(40.0)
     kept = mesh.extract_cells(np.flatnonzero(cells))
-    plotter = _plotter()
+    plotter = off_screen()
     plotter.add_mesh(outline, color=GREY, line_width=1.5)
     if kept.n_cells:
         plotter.add_mesh(
@@ -370,7 +370,7 @@ def section_figure(
 def surface_figure(path: Path, surface: Surface) -> None:
     """The part to print, as a metal part in daylight."""
     faces = np.pad(surface.triangles, ((0, 0), (1, 0)), constant_values=3)
-    plotter = _plotter()
+    plotter = off_screen()
     plotter.add_mesh(
         pyvista.PolyData(surface.points, faces.ravel()),
         color=METAL,
@@ -385,7 +385,7 @@ def surface_figure(path: Path, surface: Surface) -> None:
     plotter.enable_ssao(radius=0.03 * float(np.ptp(surface.points, axis=0).max()), kernel_size=32)
     figure = Figure(figsize=(6.4, 4.8))
     axes = figure.add_subplot()
-    axes.imshow(_cropped(_shot(plotter)))
+    axes.imshow(cropped(_shot(plotter)))
     axes.set_axis_off()
     figure.savefig(path, **STYLE)
 
@@ -402,7 +402,7 @@ def bodies_figure(path: Path, bodies: Mapping[str, Any], *, view: Array) -> None
     beside = np.cos(turned) * view + np.sin(turned) * np.cross(up, view)
     figure = Figure(figsize=(9.6, 4.8))
     for axes, direction in zip(figure.subplots(1, 2), (view, beside), strict=True):
-        plotter = _plotter()
+        plotter = off_screen()
         for name, body in bodies.items():
             faces = np.pad(body.triangles, ((0, 0), (1, 0)), constant_values=3)
             plotter.add_mesh(
@@ -412,7 +412,7 @@ def bodies_figure(path: Path, bodies: Mapping[str, Any], *, view: Array) -> None
                 ambient=0.3,
                 diffuse=0.75,
             )
-        axes.imshow(_cropped(_shot(plotter, direction)))
+        axes.imshow(cropped(_shot(plotter, direction)))
         axes.set_axis_off()
     figure.savefig(path, **STYLE)
 
@@ -427,7 +427,7 @@ def embedded_figure(path: Path, parts: Mapping[str, Surface], around: Surface) -
     """
     figure = Figure(figsize=(2.4 * len(parts), 5.2))
     for i, (title, part) in enumerate(parts.items()):
-        plotter = _plotter()
+        plotter = off_screen()
         for surface, look in (
             (around, {"color": "#d9c9a3", "opacity": 0.25}),
             (part, {"color": METAL, "ambient": 0.35, "diffuse": 0.7, "specular": 0.2}),
@@ -435,13 +435,13 @@ def embedded_figure(path: Path, parts: Mapping[str, Surface], around: Surface) -
             faces = np.pad(surface.triangles, ((0, 0), (1, 0)), constant_values=3)
             plotter.add_mesh(pyvista.PolyData(surface.points, faces.ravel()), **look)
         axes = figure.add_subplot(1, len(parts), i + 1)
-        axes.imshow(_cropped(_shot(plotter, (1.0, -0.55, 0.25))))
+        axes.imshow(cropped(_shot(plotter, (1.0, -0.55, 0.25))))
         axes.set_title(title, fontsize=10, color=INK)
         axes.set_axis_off()
     figure.savefig(path, **STYLE)
 
 
-def _plotter() -> Any:
+def off_screen() -> Any:
     """An off-screen view on white."""
     return pyvista.Plotter(off_screen=True, window_size=[1000, 850], border=False)
 
@@ -456,7 +456,7 @@ def _shot(plotter: Any, view: Any = (0.62, -1.0, 0.72)) -> NDArray[np.uint8]:
     return np.asarray(image)
 
 
-def _cropped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def cropped(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The picture without its empty margins."""
     ink = (image[..., :3] < 250).any(axis=2)
     rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from toolkit.bone.prognosis import Prognosis
 from toolkit.errors import together
 from toolkit.export import VTK_TYPE, Grid, gather_mesh
-from toolkit.pictures import GREY, INK, STYLE, _cropped, _plain, _plotter
+from toolkit.pictures import GREY, INK, STYLE, cropped, off_screen, plain_axes
 
 __all__ = ["bone_mass_chart", "density_change_map"]
 
@@ -58,7 +58,7 @@ def _draw_chart(path: Path, courses: Mapping[str, Prognosis], unit: str) -> None
         axes.set_title(name, fontsize=10, color=INK)
         axes.set_xlabel(unit)
         axes.axhline(0, color=GREY, lw=0.8)
-        _plain(axes)
+        plain_axes(axes)
     panels[0].set_ylabel("change of bone mass [%]")
     panels[0].legend(frameon=False, fontsize=7, ncols=2)
     width = 0.8 / len(courses)
@@ -71,7 +71,7 @@ def _draw_chart(path: Path, courses: Mapping[str, Prognosis], unit: str) -> None
     panels[-1].set_title(f"after {course.times[-1]:g} {unit}", fontsize=10, color=INK)
     panels[-1].legend(frameon=False, fontsize=7)
     panels[-1].axhline(0, color=GREY, lw=0.8)
-    _plain(panels[-1])
+    plain_axes(panels[-1])
     figure.savefig(path, **STYLE)
 
 
@@ -81,7 +81,9 @@ def density_change_map(
     *,
     normal: tuple[float, float, float] = (0, 1, 0),
 ) -> Path:
-    """The change of density on the body cut in half, and what did not remodel in grey; collective.
+    """The change of density on the body cut in half; collective.
+
+    What does not remodel is grey where it has no density, as an implant, and pale elsewhere.
 
     Args:
         path: The PNG file; its folder exists.
@@ -92,9 +94,9 @@ def density_change_map(
     for name, course in courses.items():
         cells = course.domain.cell_dofs[: len(course.domain.cells)]
         ends = [course.densities[i].x.array[cells] for i in (0, -1)]
-        own = np.array([ends[1] - ends[0], course.tissue.astype(float)])
-        change, tissue = (course.domain.gather_cells(values) for values in own)
-        views.append((name, gather_mesh(course.domain), change, tissue > 0))
+        own = np.array([ends[1] - ends[0], course.tissue.astype(float), ends[0]])
+        change, tissue, first = (course.domain.gather_cells(values) for values in own)
+        views.append((name, gather_mesh(course.domain), change, tissue > 0, first > 0))
     comm = next(iter(courses.values())).domain.comm
     with together(comm):
         if comm.rank == 0:
@@ -103,11 +105,11 @@ def density_change_map(
 
 
 def _draw_map(path: Path, views: list[Any], normal: tuple[float, float, float]) -> None:
-    largest = max(float(np.abs(change[tissue]).max()) for _, _, change, tissue in views) or 1.0
+    largest = max(float(np.abs(change[tissue]).max()) for _, _, change, tissue, _ in views) or 1.0
     figure = Figure(figsize=(3.0 * len(views), 5.2))
-    for i, (name, grid, change, tissue) in enumerate(views):
+    for i, (name, grid, change, tissue, dense) in enumerate(views):
         axes = figure.add_subplot(1, len(views), i + 1)
-        axes.imshow(_cropped(_view(grid, change, tissue, largest, normal)))
+        axes.imshow(cropped(_view(grid, change, tissue, dense, largest, normal)))
         axes.set_axis_off()
         axes.set_title(name, fontsize=10, color=INK)
     figure.colorbar(
@@ -125,16 +127,18 @@ def _view(
     grid: Grid,
     change: Array,
     tissue: npt.NDArray[np.bool_],
+    dense: npt.NDArray[np.bool_],
     largest: float,
     normal: tuple[float, float, float],
 ) -> npt.NDArray[np.uint8]:
     """The half behind the plane, seen along its normal."""
     mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
     mesh.cell_data["change"] = change
-    plotter = _plotter()
+    plotter = off_screen()
     for cells, style in (
         (tissue, {"scalars": "change", "cmap": SCALE, "clim": (-largest, largest)}),
-        (~tissue, {"color": "#b9bec4"}),
+        (~tissue & dense, {"color": "#f3ead2"}),
+        (~tissue & ~dense, {"color": "#b9bec4"}),
     ):
         half = mesh.extract_cells(np.flatnonzero(cells)).clip(
             normal, origin=(0, 0, 0), invert=False

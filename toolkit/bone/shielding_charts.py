@@ -27,7 +27,7 @@ from toolkit.domain import Domain, completed
 from toolkit.errors import InputError, together
 from toolkit.export import VTK_TYPE, Grid, gather_mesh
 from toolkit.functional import Functional
-from toolkit.pictures import INK, METAL, STYLE, _cropped, _plain, _plotter
+from toolkit.pictures import INK, METAL, STYLE, cropped, off_screen, plain_axes
 
 __all__ = ["gruen_chart", "load_chart", "shielded_cells", "shielding_map"]
 
@@ -86,7 +86,7 @@ def _draw_zones(axes: Axes, rows: Mapping[str, Array]) -> None:
     axes.set_xticks(range(1, 8), [f"{k}\n{side}" for k, side in enumerate(sides, 1)])
     axes.set_xlabel("Gruen's zone")
     axes.set_ylabel("shielding [%]")
-    _plain(axes)
+    plain_axes(axes)
     axes.grid(visible=False, axis="x")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
@@ -133,7 +133,7 @@ def _draw_shares(
     axes.axvline(0, color=INK, lw=0.8)
     axes.invert_yaxis()
     axes.set_xlabel("share of the load [%]")
-    _plain(axes)
+    plain_axes(axes)
     axes.margins(x=0)
     axes.grid(visible=False, axis="y")
     axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -221,7 +221,7 @@ def _draw_map(path: Path, views: Sequence[_View], normal: Array) -> None:
     for i, view in enumerate(views):
         for row, cut in enumerate((False, True)):
             axes = figure.add_subplot(2, len(views), row * len(views) + i + 1)
-            axes.imshow(_cropped(_shot(view, normal, cut=cut)))
+            axes.imshow(cropped(_shot(view, normal, cut=cut)))
             axes.set_axis_off()
             if row == 0:
                 axes.set_title(view.title, fontsize=10, color=INK)
@@ -241,7 +241,7 @@ def _shot(view: _View, normal: Array, *, cut: bool) -> npt.NDArray[np.uint8]:
     grid = view.grid
     mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
     mesh.cell_data["shielding"] = view.shielding
-    plotter = _plotter()
+    plotter = off_screen()
     bone = np.isfinite(view.shielding)
     for cells, look in (
         (bone, {"scalars": "shielding", "cmap": SCALE, "clim": (-1, 1)}),
