@@ -1,8 +1,10 @@
 """Images: where voxels lie in the patient whatever the file, and what is wrong with a series."""
 
 import gzip
+import io
 import re
 import shutil
+import tarfile
 from pathlib import Path
 
 import nibabel
@@ -343,3 +345,13 @@ def test_trilinear_values_cropping_and_resampling_keep_a_linear_field(name):
 def test_mistakes_are_named(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("text", [b"", b"<plist><dict>", b"<plist><dict></dict></plist>"])
+def test_a_project_that_is_damaged_is_refused(tmp_path, text):
+    with tarfile.open(tmp_path / "head.inv3", "w") as archive:
+        member = tarfile.TarInfo("main.plist")
+        member.size = len(text)
+        archive.addfile(member, io.BytesIO(text))
+    with pytest.raises(InputError, match="InVesalius project"):
+        read(tmp_path / "head.inv3")

@@ -71,32 +71,6 @@ def test_composite_rod_is_a_composite_beam(comm):
     )
 
 
-@pytest.mark.parametrize(
-    ("modulus", "share"), [(TITANIUM, 0.60714), (STEEL, 0.46832), (3.6e3, 0.97926)]
-)
-def test_a_plate_in_parallel_takes_its_share(comm, modulus, share):
-    """Bone of 20 × 20 mm and a plate of 20 × 2 mm between rigid ends: E A over Σ E A."""
-    domain = Domain.box((20, 22, 60), (4, 11, 6), comm=comm)
-    domain.name("bone", 3, lambda x: x[1] < 20 + 1e-9)
-    domain.name("plate", 3, lambda x: x[1] > 20 - 1e-9)
-    E = domain.by_region({"bone": BONE, "plate": modulus})
-    u = elasticity(
-        domain,
-        modulus=E,
-        poisson=0.3,
-        displacement={
-            "zmin": (None, None, 0),
-            "zmax": (None, None, -0.1),
-            "xmin": (0, None, None),
-            "ymin": (None, 0, None),
-        },
-    )
-    σ = stress(u, modulus=E, poisson=0.3)[2, 2]
-    load = {part: Functional(σ * domain.dx(part)) for part in ("bone", "plate")}
-    bone, plate = float(load["bone"]), float(load["plate"])
-    assert bone / (bone + plate) == pytest.approx(share, rel=0.01)
-
-
 def tibia(comm, *, callus):
     """Movement of the fragments towards each other, and of the upper end, under 500 N [mm]."""
     domain = Domain.build(partial(tibia_with_plate, size=4.5), comm=comm)

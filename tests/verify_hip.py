@@ -36,7 +36,7 @@ def hip_stems() -> Rows:
         Row(
             "PEEK over Ti, rigid pot", rigid["PEEK"] / rigid["Ti"], PEEK / TITANIUM, 0.05, "moduli"
         ),
-        Row("PEEK over Ti, cement", K["PEEK"] / K["Ti"], 0.1, 0.06, f"{NAGHAVI[:-4]}2022", True),
+        Row("PEEK over Ti, cement", K["PEEK"] / K["Ti"], 0.1, 0.1, f"{NAGHAVI[:-4]}2022"),
         Row("density 0.5: shielding less by", 1 - s["half"] / s["Ti"], 0.7, 0.1, NAGHAVI),
     ]
 

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from xml.parsers.expat import ExpatError
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from toolkit.bone.image import UPRIGHT, Image, on_rank_0
 from toolkit.errors import InputError
 
 __all__ = ["read", "read_raw"]
+
+UNREADABLE = (OSError, tarfile.TarError, plistlib.InvalidFileException, ExpatError)
 
 _MM = {"mm": 1.0, "m": 1e3, "cm": 10.0, "um": 1e-3, "µm": 1e-3, "meter": 1e3, "micron": 1e-3}
 _LPS = {  # of NRRD's space, the signs that make its axes left, posterior, superior
@@ -200,7 +203,7 @@ def _load_invesalius(path: Path) -> Image:
                 _content(archive, members[array["filename"]]), dtype=np.dtype(array["dtype"])
             ).reshape(array["shape"])
         spacing = [float(h) for h in main["spacing"]]
-    except (OSError, tarfile.TarError, plistlib.InvalidFileException, KeyError, ValueError) as bad:
+    except (*UNREADABLE, KeyError, TypeError, ValueError) as bad:
         raise InputError(f"'{path}' cannot be read as an InVesalius project: {bad!r}.") from bad
     affine = np.column_stack([np.diag([1.0, -1.0, 1.0]) * spacing, np.zeros(3)])
     note = "InVesalius project: x taken for left, y for front and z for head; no origin"
