@@ -122,10 +122,14 @@ class State(fem.Function):
             )
         except Exception:
             for state in stale:
-                state._fingerprint.forget()
+                state.forget()
             raise
         for state in stale:
             state.solves += 1
+
+    def forget(self) -> None:
+        """Solve again when next asked, whatever has changed."""
+        self._fingerprint.forget()
 
     def _is_stale(self) -> bool:
         """Whether what the residual mentions has changed; solves upstream states; collective."""
