@@ -5,26 +5,31 @@ has it, is stationary in them: a relative residual ε changes its value by O(ε�
 gains the share g of the objective, an error of 10⁻³ g is not noticed, so the next states are
 solved to
 
-    ε = 0.01 √g,   never less exactly than 10⁻³ and never more exactly than their solvers would.
+    ε = 0.01 √g,   at most 10⁻³ and 100 ε₀,   at least ε₀,
 
-That holds where nothing else depends on the states: a constraint on them is to hold to 10⁻⁶, and an
-adjoint that had to be solved says that the value is wrong by O(ε). There every solve is as exact as
-its solver is. Steps become small before a run ends, and its result is evaluated exactly.
+ε₀ being what their solvers are set to, which knows how well the physics is conditioned.
+
+That holds for states on which no constraint depends, since a constraint is to hold to 10⁻⁶, and
+not where an adjoint had to be solved: there a value is wrong by O(ε). Those are solved as exactly
+as their solvers are set to. Steps become small before a run ends, and its result is evaluated
+exactly.
 """
 
 from math import sqrt
 
 import numpy as np
 
+from toolkit.adjoint import Reduced
 from toolkit.evaluator import Evaluator
 from toolkit.program import Program
 from toolkit.solver import LinearSolver
-from toolkit.state import with_upstream
+from toolkit.state import State, with_upstream
 
 __all__ = ["Accuracy"]
 
-COARSEST = 1e-3
 SHARE = 0.01
+COARSEST = 1e-3
+LOOSEST = 100  # times the relative residual that a solver is set to
 
 
 class Accuracy:
@@ -32,14 +37,13 @@ class Accuracy:
 
     def __init__(self, evaluator: Evaluator, program: Program) -> None:
         self._evaluator = evaluator
-        stateful = np.array([bool(reduced.functional.states) for reduced in evaluator.reduced])
-        bounded = np.any(program.weights[program.hard :, stateful] != 0)
-        self._reduced = [
-            reduced
-            for reduced, able in zip(evaluator.reduced, stateful, strict=True)
-            if able and not bounded and not evaluator.wide
-        ]
-        self._states = with_upstream(s for r in self._reduced for s in r.functional.states)
+        minimised, bounded = (
+            [r for r, weight in zip(evaluator.reduced, rows.T, strict=True) if np.any(weight != 0)]
+            for rows in np.split(program.weights, [program.hard])
+        )
+        self._reduced = [] if evaluator.wide else minimised
+        exact = {state.operator.solver for state in _states(bounded)}
+        self._states = [s for s in _states(self._reduced) if s.operator.solver not in exact]
         solvers: set[LinearSolver] = {state.operator.solver for state in self._states}
         self._base = {solver: solver.rtol for solver in solvers if not solver.direct}
         self._solved = self._adjoints()
@@ -49,7 +53,7 @@ class Accuracy:
         stationary = self._adjoints() == self._solved
         ε = min(SHARE * sqrt(gain), COARSEST) if stationary else 0.0
         for solver, base in self._base.items():
-            solver.rtol = max(ε, base)
+            solver.rtol = max(min(ε, LOOSEST * base), base)
 
     def restore(self) -> bool:
         """Solve as exactly as the solvers would; whether states are now to be solved again."""
@@ -64,4 +68,9 @@ class Accuracy:
 
     def _adjoints(self) -> int:
         """How many linear systems were solved for adjoints so far."""
-        return sum(reduced.adjoint_solves for reduced in self._reduced)
+        return sum(reduced.adjoint_solves for reduced in self._reduced if reduced.functional.states)
+
+
+def _states(reduced: list[Reduced]) -> list[State]:
+    """The states that some functionals need."""
+    return with_upstream(state for r in reduced for state in r.functional.states)
