@@ -48,13 +48,13 @@ def whole_of(design, share, local):
     return design.slices.gather(share.put(local, design.slices.take(design.start)))
 
 
-def trajectory(state=None, steps=STEPS, accuracy=1e-7):
+def trajectory(state=None, steps=STEPS):
     """Designs of plain MMA, and what it remembers at the end."""
     design = FakeDensity(0.5 * (LOWER + UPPER), LOWER, UPPER)
     share, found = Share(design), []
     state = state or Asymptotes.about(local_of(design, share, design.start), share.span)
     for _ in range(steps):
-        x = model_of(design, share, state).solve(ELASTIC, accuracy).x
+        x = model_of(design, share, state).solve(ELASTIC).x
         state = state.follow(x, share.span)
         found.append(whole_of(design, share, x))
     return np.array(found), state
@@ -114,7 +114,7 @@ def exact(p, q, r, low, upp, α, β):
 @pytest.mark.parallel
 @pytest.mark.short
 def test_designs_are_those_of_a_dense_mma():
-    found, _ = trajectory(accuracy=1e-12)
+    found, _ = trajectory()
     np.testing.assert_allclose(found, dense(), atol=1e-8)
 
 
