@@ -361,7 +361,7 @@ void subproblem(int64_t n, int64_t m, const int64_t *bent, const int64_t *straig
         for (int64_t k = 0; k < count; k++) {
             up[k] = 1 / (U[start + k] - x[start + k]), down[k] = 1 / (x[start + k] - L[start + k]);
             const double D = 2 * (P[k] * up[k] * up[k] * up[k] + Q[k] * down[k] * down[k] * down[k]);
-            share[k] = D > 0 ? share[k] / D : 0.0;
+            share[k] = D > TINY ? share[k] / D : 0.0;
         }
         for (int64_t i = 0; i <= m; i++) {
             const int64_t at = i * n + start;

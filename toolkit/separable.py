@@ -156,7 +156,7 @@ class _Dual:
         """Newton's steps until the conditions of optimality hold; collective."""
         a0, a, c, _ = self._elastic
         λ, z = np.ones(len(c)), 0.0
-        here = self._at(λ / max(1.0, a @ λ / a0))
+        here = self._at(λ / max(1.0, float(a @ λ) / a0))
         for _ in range(STEPS):
             goal, z = self._newton(here, z)
             if self._residual(here, z) <= ROUND:
@@ -186,7 +186,8 @@ class _Dual:
         a0, a, *_ = self._elastic
         gap = at.f - at.y - a * z
         off = np.where(at.λ > 0, np.abs(gap), np.maximum(gap, 0)) / np.maximum(at.size, 1e-300)
-        return max(float(np.max(off, initial=0.0)), abs(a0 - a @ at.λ) / a0 if z > 0 else 0.0)
+        worst = float(np.max(off, initial=0.0))
+        return max(worst, abs(a0 - float(a @ at.λ)) / a0) if z > 0 else worst
 
     def _newton(self, at: _Point, z: float) -> tuple[Array, float]:
         """The multipliers and z that are optimal for rows linearised in λ; collective.
@@ -213,7 +214,7 @@ class _Dual:
         found = _complementary(M, np.concatenate(w), np.concatenate(now))
         self._share.comm.Bcast(found)
         λ, z = found[:m] * unit, float(found[-1]) / stretch
-        used = a @ λ / a0
+        used = float(a @ λ) / a0
         return np.where(a > 0, λ / (used if z > 0 else max(1.0, used)), λ), z
 
     def _search(self, at: _Point, goal: Array) -> _Point:
