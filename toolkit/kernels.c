@@ -4,6 +4,7 @@
    vectorises. A field is an array over the nodes of this rank, owned ones first, the BS unknowns of
    a node together; M fields come as pointers. Nothing here communicates. */
 
+#include <math.h>
 #include <stdint.h>
 
 #define N (NV * BS)
@@ -285,180 +286,109 @@ void load_scaled(int64_t cells, const int32_t *nodes, const double *f, const dou
                 b[(int64_t)BS * nodes[c * NV + a] + k] += scale[c] * f[a * BS + k];
 }
 
-/* Newton's method on the subproblem of moving asymptotes (separable.py): n variables x with the
-   multipliers xi, eta of their bounds, coefficients p, q, s by rows 0 ... m, each of n;
+/* The dual of the subproblem of moving asymptotes (separable.py): n variables x, rows 0 ... m of
+   coefficients p, q, s, each of n; `bent` says which rows have a p or q, `straight` which an s;
    `data` are p, q, s, L, U and the bounds of x. */
 #define CHUNK 256 /* variables whose intermediate values stay in the fastest cache */
+#define TINY 1e-160
 
-typedef struct {
-    int64_t n, m;
-    const double *p, *q, *s, *L, *U, *low, *high, *lambda;
-    double eps;
-} Subproblem;
-
-static Subproblem subproblem(int64_t n, int64_t m, const double *const *data, const double *lambda,
-                             double eps)
+/* x minimises P/(U - x) + Q/(x - L) + S x between its bounds. In e = x - L, or U - x where S < 0,
+   F(e) = e sqrt(|S| + B/(w - e)^2) - sqrt(A) is zero there, w = U - L; it grows and is convex, so
+   that Newton's method goes down to the zero from that for S = 0. */
+static void minimise(int64_t count, const double *restrict P, const double *restrict Q,
+                     const double *restrict S, const double *restrict L, const double *restrict U,
+                     const double *restrict low, const double *restrict high, int straight,
+                     double *restrict x, double *restrict inside)
 {
-    const Subproblem of = {n, m, data[0], data[1], data[2], data[3], data[4], data[5], data[6],
-                           lambda, eps};
-    return of;
-}
-
-typedef struct {
-    double up[CHUNK], down[CHUNK], P[CHUNK], Q[CHUNK], S[CHUNK]; /* 1/(U - x), 1/(x - L), sums */
-} Lagrangian;
-
-static void lagrangian(const Subproblem *of, int64_t from, int64_t count, const double *x,
-                       Lagrangian *l)
-{
+    double e[CHUNK], A[CHUNK], B[CHUNK], T[CHUNK], near[CHUNK], far[CHUNK], largest = straight;
     for (int64_t k = 0; k < count; k++) {
-        const int64_t j = from + k;
-        l->up[k] = 1 / (of->U[j] - x[j]);
-        l->down[k] = 1 / (x[j] - of->L[j]);
-        l->P[k] = of->p[j], l->Q[k] = of->q[j], l->S[k] = of->s[j];
+        const double p = sqrt(P[k]), q = sqrt(Q[k]), w = U[k] - L[k];
+        const double d = low[k] - L[k], c = high[k] - L[k], b = U[k] - high[k], a = U[k] - low[k];
+        const double root = S[k] < 0 ? p : q, other = S[k] < 0 ? q : p;
+        const double first = w * (root + TINY) / (root + other + 2 * TINY);
+        near[k] = S[k] < 0 ? b : d;
+        far[k] = S[k] < 0 ? a : c;
+        T[k] = S[k] < 0 ? -S[k] : S[k];
+        A[k] = root + TINY * first, B[k] = other * other;
+        e[k] = first < near[k] ? near[k] : first > far[k] ? far[k] : first;
     }
-    for (int64_t i = 0; i < of->m; i++) {
-        const int64_t at = (i + 1) * of->n + from;
-        const double weight = of->lambda[i];
-        for (int64_t k = 0; k < count; k++) {
-            l->P[k] += weight * of->p[at + k];
-            l->Q[k] += weight * of->q[at + k];
-            l->S[k] += weight * of->s[at + k];
-        }
-    }
-}
-
-/* sums[i] += row i + 1 without its constant. */
-static void add_rows(const Subproblem *of, int64_t from, int64_t count, const double *x,
-                     const Lagrangian *l, double *sums)
-{
-    for (int64_t i = 0; i < of->m; i++) {
-        const int64_t at = (i + 1) * of->n + from;
-        double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-        for (int64_t k = 0; k < count; k++)
-            sum += of->p[at + k] * l->up[k] + of->q[at + k] * l->down[k] + of->s[at + k] * x[from + k];
-        sums[i] += sum;
-    }
-}
-
-/* To x + length dx, and likewise xi and eta; there sums[0 ... m - 1] of rows 1 ... m, in sums[m] the
-   squares of the relaxed conditions of optimality, in sums[m + 1] the largest of them. */
-void subproblem_residual(int64_t n, int64_t m, const double *const *data, const double *lambda,
-                         double eps, double length, const double *const *from,
-                         const double *const *step, double *const *to, double *sums)
-{
-    const Subproblem made = subproblem(n, m, data, lambda, eps), *of = &made;
-    double *restrict x = to[0], *restrict xi = to[1], *restrict eta = to[2];
-    Lagrangian l;
-    double squares = 0.0, largest = 0.0;
-    for (int64_t i = 0; i < of->m; i++) sums[i] = 0.0;
-    for (int64_t start = 0; start < of->n; start += CHUNK) {
-        const int64_t count = of->n - start < CHUNK ? of->n - start : CHUNK;
-        for (int64_t j = start; j < start + count; j++) {
-            x[j] = from[0][j] + length * step[0][j];
-            xi[j] = from[1][j] + length * step[1][j];
-            eta[j] = from[2][j] + length * step[2][j];
-        }
-        lagrangian(of, start, count, x, &l);
-#pragma omp simd reduction(+ : squares) reduction(max : largest)
-        for (int64_t k = 0; k < count; k++) {
-            const int64_t j = start + k;
-            const double a = l.P[k] * l.up[k] * l.up[k] - l.Q[k] * l.down[k] * l.down[k] + l.S[k] -
-                             xi[j] + eta[j];
-            const double b = xi[j] * (x[j] - of->low[j]) - of->eps;
-            const double c = eta[j] * (of->high[j] - x[j]) - of->eps;
-            const double A = a < 0 ? -a : a, B = b < 0 ? -b : b, C = c < 0 ? -c : c;
-            squares += a * a + b * b + c * c;
-            largest = A > largest ? A : largest;
-            largest = B > largest ? B : largest;
-            largest = C > largest ? C : largest;
-        }
-        add_rows(of, start, count, x, &l, sums);
-    }
-    sums[of->m] = squares;
-    sums[of->m + 1] = largest;
-}
-
-/* Gradient g and diagonal Hessian D once the multipliers of the bounds are eliminated. */
-static void reduced(const Subproblem *of, int64_t from, int64_t count, const double *const *u,
-                    const Lagrangian *l, double *g, double *D)
-{
-    for (int64_t k = 0; k < count; k++) {
-        const int64_t j = from + k;
-        const double up = l->up[k], down = l->down[k];
-        const double under = 1 / (u[0][j] - of->low[j]), over = 1 / (of->high[j] - u[0][j]);
-        const double p = l->P[k] * up * up, q = l->Q[k] * down * down;
-        g[k] = p - q + l->S[k] - of->eps * under + of->eps * over;
-        D[k] = 2 * (p * up + q * down) + u[1][j] * under + u[2][j] * over;
-    }
-}
-
-/* sums: G D^-1 G' by rows, G D^-1 g and the rows 1 ... m, where G are the slopes of those rows. */
-void subproblem_schur(int64_t n, int64_t m, const double *const *data, const double *lambda,
-                      double eps, const double *const *u, double *sums)
-{
-    const Subproblem made = subproblem(n, m, data, lambda, eps), *of = &made;
-    double G[m + 1][CHUNK], g[CHUNK], D[CHUNK];
-    Lagrangian l;
-    for (int64_t i = 0; i < m * m + 2 * m; i++) sums[i] = 0.0;
-    for (int64_t start = 0; start < of->n; start += CHUNK) {
-        const int64_t count = of->n - start < CHUNK ? of->n - start : CHUNK;
-        lagrangian(of, start, count, u[0], &l);
-        reduced(of, start, count, u, &l, g, D);
-        for (int64_t i = 0; i < m; i++) {
-            const int64_t at = (i + 1) * of->n + start;
-            for (int64_t k = 0; k < count; k++)
-                G[i][k] = of->p[at + k] * l.up[k] * l.up[k] - of->q[at + k] * l.down[k] * l.down[k] +
-                          of->s[at + k];
-            double pushed = 0.0;
-#pragma omp simd reduction(+ : pushed)
-            for (int64_t k = 0; k < count; k++) pushed += G[i][k] * g[k] / D[k];
-            sums[m * m + i] += pushed;
-            for (int64_t h = 0; h <= i; h++) {
-                double sum = 0.0;
-#pragma omp simd reduction(+ : sum)
-                for (int64_t k = 0; k < count; k++) sum += G[i][k] * G[h][k] / D[k];
-                sums[i * m + h] += sum;
-                if (h < i) sums[h * m + i] += sum;
-            }
-        }
-        add_rows(of, start, count, u[0], &l, sums + m * m + m);
-    }
-}
-
-/* Newton's step of x, xi, eta, given that of lambda, and the largest share of the way to a bound. */
-void subproblem_step(int64_t n, int64_t m, const double *const *data, const double *lambda,
-                     double eps, const double *const *u, const double *dlambda,
-                     double *const *step, double *gone)
-{
-    const Subproblem made = subproblem(n, m, data, lambda, eps), *of = &made;
-    double g[CHUNK], D[CHUNK], largest = 0.0;
-    Lagrangian l;
-    for (int64_t start = 0; start < of->n; start += CHUNK) {
-        const int64_t count = of->n - start < CHUNK ? of->n - start : CHUNK;
-        lagrangian(of, start, count, u[0], &l);
-        reduced(of, start, count, u, &l, g, D);
-        for (int64_t i = 0; i < of->m; i++) {
-            const int64_t at = (i + 1) * of->n + start;
-            for (int64_t k = 0; k < count; k++)
-                g[k] += dlambda[i] * (of->p[at + k] * l.up[k] * l.up[k] -
-                                      of->q[at + k] * l.down[k] * l.down[k] + of->s[at + k]);
-        }
+    for (int steps = 0; largest > 1e-9 && steps < 50; steps++) {
+        largest = 0.0;
 #pragma omp simd reduction(max : largest)
         for (int64_t k = 0; k < count; k++) {
-            const int64_t j = start + k;
-            const double under = 1 / (u[0][j] - of->low[j]), over = 1 / (of->high[j] - u[0][j]);
-            const double xi = u[1][j], eta = u[2][j], dx = -g[k] / D[k];
-            const double dxi = of->eps * under - xi - xi * dx * under;
-            const double deta = of->eps * over - eta + eta * dx * over;
-            step[0][j] = dx, step[1][j] = dxi, step[2][j] = deta;
-            const double down = -dx * under, up = dx * over, a = -dxi / xi, b = -deta / eta;
-            largest = down > largest ? down : largest;
-            largest = up > largest ? up : largest;
-            largest = a > largest ? a : largest;
-            largest = b > largest ? b : largest;
+            const double old = e[k], up = 1 / (U[k] - L[k] - old), bent = B[k] * up * up;
+            const double R = sqrt(T[k] + bent) + TINY, slope = R + old * bent * up / R;
+            const double next = old - (old * R - A[k]) / slope;
+            const double now = next < near[k] ? near[k] : next > far[k] ? far[k] : next;
+            const double gone = (now < old ? old - now : now - old) / old;
+            largest = gone > largest ? gone : largest;
+            e[k] = now;
         }
     }
-    *gone = largest;
+    for (int64_t k = 0; k < count; k++) {
+        const double a = L[k] + e[k], b = U[k] - e[k], l = low[k], h = high[k];
+        const double start = S[k] < 0 ? h : l, end = S[k] < 0 ? l : h, free = S[k] < 0 ? b : a;
+        inside[k] = e[k] > near[k] ? (e[k] < far[k] ? 1.0 : 0.0) : 0.0;
+        x[k] = e[k] > near[k] ? (e[k] < far[k] ? free : end) : start;
+    }
+}
+
+/* x (n) minimises the sum of the rows, weighted; there, without their constants, the rows in
+   sums[0 ... m], and their generalised Hessian in lambda with the sign turned, G D^-1 G', G the
+   slopes of rows 1 ... m and D their sum's curvature, zero at a bound, in the m^2 sums after them. */
+void subproblem(int64_t n, int64_t m, const int64_t *bent, const int64_t *straight,
+                const double *const *data, const double *weight, double *x, double *sums)
+{
+    const double *p = data[0], *q = data[1], *s = data[2], *L = data[3], *U = data[4];
+    double *schur = sums + m + 1, G[m + 1][CHUNK];
+    double P[CHUNK], Q[CHUNK], S[CHUNK], up[CHUNK], down[CHUNK], share[CHUNK];
+    int any = 0;
+    for (int64_t i = 0; i <= m; i++) any |= straight[i] && weight[i] != 0;
+    for (int64_t i = 0; i < 1 + m + m * m; i++) sums[i] = 0.0;
+    for (int64_t start = 0; start < n; start += CHUNK) {
+        const int64_t count = n - start < CHUNK ? n - start : CHUNK;
+        for (int64_t k = 0; k < count; k++) P[k] = Q[k] = S[k] = 0.0;
+        for (int64_t i = 0; i <= m; i++) {
+            const int64_t at = i * n + start;
+            if (bent[i] && weight[i] != 0)
+                for (int64_t k = 0; k < count; k++)
+                    P[k] += weight[i] * p[at + k], Q[k] += weight[i] * q[at + k];
+            if (straight[i] && weight[i] != 0)
+                for (int64_t k = 0; k < count; k++) S[k] += weight[i] * s[at + k];
+        }
+        minimise(count, P, Q, S, L + start, U + start, data[5] + start, data[6] + start, any,
+                 x + start, share);
+        for (int64_t k = 0; k < count; k++) {
+            up[k] = 1 / (U[start + k] - x[start + k]), down[k] = 1 / (x[start + k] - L[start + k]);
+            const double D = 2 * (P[k] * up[k] * up[k] * up[k] + Q[k] * down[k] * down[k] * down[k]);
+            share[k] = D > TINY ? share[k] / D : 0.0;
+        }
+        for (int64_t i = 0; i <= m; i++) {
+            const int64_t at = i * n + start;
+            double sum = 0.0;
+            for (int64_t k = 0; k < count; k++) G[i][k] = 0.0;
+            if (bent[i])
+#pragma omp simd reduction(+ : sum)
+                for (int64_t k = 0; k < count; k++) {
+                    const double a = p[at + k] * up[k], b = q[at + k] * down[k];
+                    sum += a + b;
+                    G[i][k] = a * up[k] - b * down[k];
+                }
+            if (straight[i])
+#pragma omp simd reduction(+ : sum)
+                for (int64_t k = 0; k < count; k++) {
+                    sum += s[at + k] * x[start + k];
+                    G[i][k] += s[at + k];
+                }
+            sums[i] += sum;
+        }
+        for (int64_t i = 1; i <= m; i++)
+            for (int64_t h = 1; h <= i; h++) {
+                double sum = 0.0;
+#pragma omp simd reduction(+ : sum)
+                for (int64_t k = 0; k < count; k++) sum += G[i][k] * G[h][k] * share[k];
+                schur[(i - 1) * m + h - 1] += sum;
+                if (h < i) schur[(h - 1) * m + i - 1] += sum;
+            }
+    }
 }

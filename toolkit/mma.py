@@ -30,7 +30,7 @@ DAMPING = 1e-3  # least damping, of a row's mean slope: next to plain MMA
 KEPT = 0.1  # share of an iteration's last damping that the next one begins with
 SUFFICIENT = 1e-4  # share of the foreseen gain that is enough
 PENALTY, CURVATURE = 1e3, 1.0  # c and d of the elastic variables
-VARIABLES = 100  # number of them whose rows are of order one for the interior point method
+VARIABLES = 100  # number of them whose rows are of order one beside c and d
 
 
 class MovingAsymptotes:
@@ -113,7 +113,7 @@ class _Search:
         return ending
 
     def _rows(self, values: Array) -> Array:
-        """The rows (1 + m,) at the lowest slack, in the unit of the interior point method."""
+        """The rows (1 + m,) at the lowest slack, in the unit of the subproblem."""
         return self.unit * (self.program.rows(values) + self.program.slack * self.low)
 
     def _good(self, reached: Array, foreseen: Array, merit: float) -> bool:
