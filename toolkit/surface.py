@@ -7,7 +7,8 @@
 
 t(ρ) is the function for which a whole period at constant t holds the volume fraction ρ; it is
 found by meshing one period, so the local porosity follows ρ wherever ρ varies little across a
-period. Level sets are taken by marching cubes on a regular grid padded with void, which closes
+period. From the ρ on at which the pores part and close, there are none: what a boundary would cut
+of closed pores are pits that nothing drains. Level sets are taken by marching cubes on a regular grid padded with void, which closes
 them by construction, and cut with the mesh's own boundary by exact Boolean operations on manifolds
 (Manifold library), so that flat faces stay flat and edges sharp. A sheet |g| < t is the difference
 of {g < t} and {g < −t}, each resolved by the grid however thin the sheet is; |g| itself is not.
@@ -77,10 +78,17 @@ class Surface(NamedTuple):
 
 
 class _Lattice(NamedTuple):
-    """A triply periodic function of period 2π in each coordinate; a sheet or a network."""
+    """A triply periodic function of period 2π in each coordinate; a sheet or a network.
+
+    Attributes:
+        function: g.
+        sheet: |g| < t, or a network g < t.
+        closes: The t from which on the pores are not connected: that of g's saddles.
+    """
 
     function: Callable[[Array, Array, Array], Array]
     sheet: bool
+    closes: float
 
 
 def _gyroid(x: Array, y: Array, z: Array) -> Array:
@@ -96,15 +104,15 @@ def _diamond(x: Array, y: Array, z: Array) -> Array:
 
 
 FAMILIES = {
-    "gyroid": _Lattice(_gyroid, sheet=True),
-    "diamond": _Lattice(_diamond, sheet=True),
-    "primitive": _Lattice(_primitive, sheet=True),
-    "gyroid network": _Lattice(_gyroid, sheet=False),
+    "gyroid": _Lattice(_gyroid, sheet=True, closes=np.sqrt(2)),
+    "diamond": _Lattice(_diamond, sheet=True, closes=np.sqrt(0.5)),
+    "primitive": _Lattice(_primitive, sheet=True, closes=1.0),
+    "gyroid network": _Lattice(_gyroid, sheet=False, closes=np.sqrt(2)),
 }
 
 
 def lattice_threshold(family: str) -> Callable[[Array], Array]:
-    """The function t(ρ) of a family, monotone and piecewise linear.
+    """The function t(ρ) of a family, monotone, piecewise linear until the pores close.
 
     One period is meshed as the lattice will be, at 49 levels, and its volume measured, so that the
     error of marching cubes on the coarse grid is part of the table.
@@ -124,7 +132,8 @@ def lattice_threshold(family: str) -> Callable[[Array], Array]:
     fractions = np.maximum.accumulate(volumes)
     if lattice.sheet:
         levels, fractions = levels[48:], (fractions - fractions[::-1])[48:]
-    return lambda density: np.interp(density, fractions, levels)
+    closed = np.interp(lattice.closes, levels, fractions)
+    return lambda density: np.where(density < closed, np.interp(density, fractions, levels), most)
 
 
 def solid_surface(
