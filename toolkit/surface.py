@@ -8,10 +8,11 @@
 t(ρ) is the function for which a whole period at constant t holds the volume fraction ρ; it is
 found by meshing one period, so the local porosity follows ρ wherever ρ varies little across a
 period. From the ρ on at which the pores part and close, there are none: what a boundary would cut
-of closed pores are pits that nothing drains. Level sets are taken by marching cubes on a regular grid padded with void, which closes
-them by construction, and cut with the mesh's own boundary by exact Boolean operations on manifolds
-(Manifold library), so that flat faces stay flat and edges sharp. A sheet |g| < t is the difference
-of {g < t} and {g < −t}, each resolved by the grid however thin the sheet is; |g| itself is not.
+of closed pores are pits that nothing drains. Level sets are taken by marching cubes on a regular
+grid padded with void, which closes them by construction, and cut with the mesh's own boundary by
+exact Boolean operations on manifolds (Manifold library), so that flat faces stay flat and edges
+sharp. A sheet |g| < t is the difference of {g < t} and {g < −t}, each resolved by the grid however
+thin the sheet is; |g| itself is not.
 Taking boundary facets of the kept cells instead would leave edges shared by four triangles
 wherever two cells touch along an edge only, which no repair can make watertight in an STL file.
 
