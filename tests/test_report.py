@@ -152,6 +152,10 @@ def test_mistakes_about_lattices_are_named():
         surface.lattice_surface(flat, np.full(4, 0.5), cell=1.0)
     with pytest.raises(InputError, match="one value for each"):
         surface.solid_surface(domain, np.ones(3))
+    with pytest.raises(InputError, match="spacing is 0; it must be"):
+        surface.solid_surface(domain, density, spacing=0)
+    with pytest.raises(InputError, match="1 densities are not finite"):
+        surface.solid_surface(domain, np.array([np.nan, *density[1:]]))
     with pytest.raises(InputError, match=r"No cell reaches the density 0\.5"):
         surface.solid_surface(domain, np.full(8, 0.3))
 

@@ -157,9 +157,11 @@ def solid_surface(
         region: the named volume that the design is of; else the whole domain.
 
     Raises:
-        InputError: a 2D domain, no solid cell, an unknown region, or a grid of more than 8 million
-            points.
+        InputError: a 2D domain, no solid cell, an unknown region, a spacing that is not positive,
+            or a grid of more than 8 million points.
     """
+    if spacing is not None and not spacing > 0:
+        raise InputError(f"The grid's spacing is {spacing}; it must be a positive length.")
     return _on_first_rank(
         domain,
         density,
@@ -247,6 +249,8 @@ def _on_first_rank(
             f"The density has shape {np.shape(density)}; it needs one value for each of the "
             f"{domain.num_cells} cells, in mesh-file order."
         )
+    if not np.isfinite(density).all():
+        raise InputError(f"{np.sum(~np.isfinite(density))} densities are not finite numbers.")
     grid = gather_mesh(domain)
     volumes = domain.gather_cells(domain.cell_volumes)
     inside = np.ones(domain.num_cells, dtype=bool) if region is None else _within(domain, region)
