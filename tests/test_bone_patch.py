@@ -186,6 +186,21 @@ def test_a_lip_rests_on_the_bone(hole, patch):
     assert broad.surface().volume > patch.surface().volume + np.pi * HOLE**2 * 2.3
 
 
+def test_a_lip_that_bone_stands_out_through_is_refused(hole):
+    """A knob of 3 mm on the skull, 4 mm from the hole: a lip of 2.2 mm has a hole around it."""
+    image = hole.mask.image
+    x = image.points(np.indices(image.shape).reshape(3, -1).T)
+    foot = hole.at + (HOLE + 4) * hole.first
+    knob = 3 - np.linalg.norm(x - foot * R / np.linalg.norm(foot), axis=1).reshape(image.shape)
+    field = np.maximum(hole.mask.signed(), 300 * knob)
+    rough = Mask(Image(field, image.affine), field > 0, 0.0)
+    with pytest.raises(InputError, match=r"stands out through a lip of 8 mm that rises 2\.2"):
+        cranial_patch(rough, plane=MIDDLE, near=hole.at, lip=(8.0, 2.2), **DRAWN)
+    assert (
+        cranial_patch(rough, plane=MIDDLE, near=hole.at, lip=(8.0, 5.0), **DRAWN).mask.bodies == 1
+    )
+
+
 @pytest.mark.parametrize("grid", ["flipped", "anisotropic", "oblique", "tilted"])
 def test_copies_of_an_image_give_the_same_patch(hole, patch, grid):
     turned = np.deg2rad(20)

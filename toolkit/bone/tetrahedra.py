@@ -67,7 +67,7 @@ def tetrahedra(
         mesh.optimize("Netgen")
     except Exception as error:
         raise InputError(
-            f"gmsh cannot mesh the bone's surface of {len(surface.triangles)} triangles: {error}. "
-            "Smooth more, clean the mask (opening, closing), or give another size; voxel_domain "
-            "meshes any mask."
+            f"gmsh cannot mesh the bone's surface of {len(surface.triangles)} triangles with "
+            f"{surface.holes} holes through it: {error}. Smooth more, clean the mask (opening, "
+            "closing), or give another size; voxel_domain meshes any mask."
         ) from error
