@@ -11,9 +11,9 @@ import nibabel
 import nrrd
 import numpy as np
 import pytest
-from dicom_series import write_series
 from mpi4py import MPI
 
+from tests.dicom_series import write_series
 from toolkit import InputError
 from toolkit.bone import Image, read, read_raw
 

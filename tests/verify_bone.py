@@ -179,7 +179,7 @@ def cheekbone(skull: Mask) -> Rows:
     beyond = np.linalg.norm(points - heads.CHEEK, axis=1).max() - heads.REMOVED
     own = heads.rms(surface.query(outer)[0])
     return [
-        Row("cheekbone: reaches beyond the ball [mm]", beyond, 0.0, 3.5, "asymmetry 3 mm",
+        Row("cheekbone: reaches beyond the ball [mm]", beyond, 0.0, 4.0, "asymmetry 3, voxel 1 mm",
             absolute=True),
         Row("cheekbone: face against mirrored bone, rms [mm]",
             heads.rms(surface.query(plane.mirrored(outer))[0]), 0.0, 0.6, "voxels of 1.5 mm",

@@ -96,7 +96,9 @@ def cranial_patch(
     slope = np.linalg.norm(np.gradient(raw, spacing), axis=0)
     depth = raw / np.maximum(slope, 0.5)
 
-    outline = ndimage.gaussian_filter(_signed(sky.missing), OUTLINE / sky.pixel) * sky.pixel
+    outline = _signed(sky.missing) * sky.pixel
+    if lip:
+        outline = ndimage.gaussian_filter(outline, OUTLINE / sky.pixel)
     near_defect = _at(outline, at).reshape(box.shape) + MARGIN + width
     field = box.level(mask.image, mask.signed(), box.points)
     free = -bone_level(field, spacing, reach=gap + 3) - gap
