@@ -11,9 +11,9 @@ import nibabel
 import nrrd
 import numpy as np
 import pytest
-from dicom_series import write_series
 from mpi4py import MPI
 
+from tests.dicom_series import write_series
 from toolkit import InputError
 from toolkit.bone import Image, read, read_raw
 
@@ -180,6 +180,12 @@ FAULTS = {  # files, what is written over them, and what the message says
     "no such series": r"holds 0 series '9': 1\.2\.3\.4 ",
     "empty": r"holds no DICOM images",
     "damaged": r"pixels of .* cannot be read: .*Export the series uncompressed",
+    "broken off": r"breaks off before its pixels",
+    "without spacing": r"does not say its PixelSpacing",
+    "without numbers": r"does not say its ImagePositionPatient, ImageOrientationPatient",
+    "long axes": r"no axes at right angles: ImageOrientationPatient = \[2\.0, ",
+    "negative spacing": r"no axes at right angles: .*PixelSpacing = \[-1",
+    "slope": r"by a table or by a slope of zero",
 }
 
 
@@ -210,6 +216,13 @@ def spoil(folder: Path, fault: str) -> None:
     if fault == "turned":
         elements["ImageOrientationPatient"] = lambda k: [0, 1, 0, 1, 0, 0] if k == 3 else [
             1, 0, 0, 0, 1, 0]  # fmt: skip
+    elements |= {
+        "without spacing": {"PixelSpacing": None},
+        "without numbers": {"ImagePositionPatient": [1, 2], "ImageOrientationPatient": None},
+        "long axes": {"ImageOrientationPatient": [2, 0, 0, 0, 1, 0]},
+        "negative spacing": {"PixelSpacing": [-1, 1]},
+        "slope": {"RescaleSlope": 0, "RescaleIntercept": None},
+    }.get(fault, {})
     if fault == "colour":
         elements["PhotometricInterpretation"] = "RGB"
     if fault == "two missing":
@@ -226,6 +239,8 @@ def spoil(folder: Path, fault: str) -> None:
         paths[4].unlink()
     elif fault == "scout":
         write_series(folder, values[:, :3, :1], affine, uid="1.2.3.4", prefix="z")
+    elif fault == "broken off":
+        paths[4].write_bytes(paths[4].read_bytes()[:500])
     elif fault == "one":
         for path in paths[1:]:
             path.unlink()
@@ -274,13 +289,34 @@ def test_files_that_are_no_images(tmp_path, comm):
         "bad.nii.gz": "cannot be read as NIfTI",
         "bad.nrrd": "cannot be read as NRRD",
         "flat.nrrd": "has 2 axes",
-        "sizeless.nrrd": "neither 'space directions' nor 'spacings'",
+        "sizeless.nrrd": "neither 'space directions' nor three positive 'spacings'",
         "sideless.nrrd": "left and right are not known",
     }.items():
         with pytest.raises(InputError, match=re.escape(message)):
             read(folder / name)
     with pytest.raises(InputError, match=r"has 100 bytes, but .* need 420"):
         read_raw(folder / "short.raw", shape=SHAPE, spacing=(1, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"dtype": "foo"}, "dtype = 'foo'"),
+        ({"dtype": "complex64"}, "of whole or real numbers"),
+        ({"shape": (2.0, 3, 4)}, "shape = \\(2.0, 3, 4\\): 'float'"),
+        ({"shape": (-2, -3, 4)}, "three counts"),
+        ({"offset": -2}, "offset = -2 not negative"),
+        ({"origin": (0, 0)}, "three coordinates"),
+        ({"spacing": (1, 1, -1)}, "three positive lengths"),
+    ],
+)
+def test_mistakes_about_raw_arrays_are_named(given, message, tmp_path, comm):
+    folder = shared(comm, tmp_path)
+    if comm.rank == 0:
+        (folder / "a.raw").write_bytes(bytes(48))
+    comm.barrier()
+    with pytest.raises(InputError, match=message):
+        read_raw(folder / "a.raw", **{"shape": (2, 3, 4), "spacing": (1, 1, 1)} | given)
 
 
 def test_files_that_do_not_say_where_they_are_carry_a_note(tmp_path, comm):

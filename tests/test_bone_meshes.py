@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from dicom_series import write_series
 from mpi4py import MPI
 
+from tests.dicom_series import write_series
 from toolkit import Domain, Functional, InputError, elasticity
 from toolkit.bone import (
     Calibration,

@@ -22,6 +22,7 @@ from toolkit.bone import (
 )
 
 R, T, HOLE = 60.0, 6.0, 16.0  # radius and thickness of a round head, radius of a hole in it [mm]
+RING, TUBE = 22.0, 5.0  # radii of a ring of bone that stands for a cheekbone [mm]
 DRAWN = {"thickness": 5.0, "gap": 0.6, "spacing": 0.6}
 MIDDLE = MirrorPlane(np.array([1.0, 0.0, 0.0]), 0.0)
 CRANIAL = partial(cranial_patch, plane=MIDDLE)
@@ -185,6 +186,21 @@ def test_a_lip_rests_on_the_bone(hole, patch):
     assert broad.surface().volume > patch.surface().volume + np.pi * HOLE**2 * 2.3
 
 
+def test_a_lip_that_bone_stands_out_through_is_refused(hole):
+    """A knob of 3 mm on the skull, 4 mm from the hole: a lip of 2.2 mm has a hole around it."""
+    image = hole.mask.image
+    x = image.points(np.indices(image.shape).reshape(3, -1).T)
+    foot = hole.at + (HOLE + 4) * hole.first
+    knob = 3 - np.linalg.norm(x - foot * R / np.linalg.norm(foot), axis=1).reshape(image.shape)
+    field = np.maximum(hole.mask.signed(), 300 * knob)
+    rough = Mask(Image(field, image.affine), field > 0, 0.0)
+    with pytest.raises(InputError, match=r"stands out through a lip of 8 mm that rises 2\.2"):
+        cranial_patch(rough, plane=MIDDLE, near=hole.at, lip=(8.0, 2.2), **DRAWN)
+    assert (
+        cranial_patch(rough, plane=MIDDLE, near=hole.at, lip=(8.0, 5.0), **DRAWN).mask.bodies == 1
+    )
+
+
 @pytest.mark.parametrize("grid", ["flipped", "anisotropic", "oblique", "tilted"])
 def test_copies_of_an_image_give_the_same_patch(hole, patch, grid):
     turned = np.deg2rad(20)
@@ -230,6 +246,73 @@ def test_a_bone_of_the_other_side_has_its_shape_and_thickness(hole):
     assert far.max() == pytest.approx(8, abs=0.3)
 
 
+def cheeks(*, off: float) -> Mask:
+    """The round head with a cheekbone on each side: a ring through its wall, moved on the right."""
+    h, low = 1.5, -np.array([R + RING + 2 * TUBE, R + TUBE, 30.0])
+    shape = tuple(np.ceil((np.array([-low[0], -low[1], R + TUBE]) - low) / h).astype(int))
+    image = Image.of(np.zeros(shape), (h, h, h), origin=tuple(low))
+    x = image.points(np.indices(shape).reshape(3, -1).T)
+    height = np.linalg.norm(x, axis=1)
+    level = np.minimum(R - height, height - R + T)
+    for side, moved in ((1.0, 0.0), (-1.0, off)):
+        y = x - np.array([side * R, -moved, moved])
+        around = np.hypot(y[:, 0], y[:, 1]) - RING
+        level = np.maximum(level, TUBE - np.hypot(around, y[:, 2]))
+    field = level.reshape(shape)
+    return Mask(Image(field, image.affine), field > 0, 0.0)
+
+
+def without(mask: Mask, at: tuple[float, float, float], radius: float) -> Mask:
+    """The bone outside of a ball."""
+    image = mask.image
+    x = image.points(np.indices(image.shape).reshape(3, -1).T)
+    away = np.linalg.norm(x - at, axis=1).reshape(image.shape) - radius
+    field = np.minimum(mask.signed(), away)
+    return Mask(Image(field, image.affine), field > 0, 0.0)
+
+
+@pytest.mark.parametrize(("off", "overlap", "over"), [(0.0, 0.97, 1.0), (1.5, 0.95, 3.0)])
+def test_a_cheekbone_is_brought_back_and_nothing_of_its_neighbours(off, overlap, over):
+    """What is left of both cheekbones differs by √2 `off`: it is not missing, in any region."""
+    at, radius = (R + RING, 0.0, 0.0), 16.0
+    whole, gap = cheeks(off=off), 0.6
+    left = without(whole, at, radius)
+    patches = [
+        zygomatic_patch(left, near=at, within=within, plane=MIDDLE, gap=gap, spacing=0.6)
+        for within in (22.0, 34.0)
+    ]
+    small, large = (patch.surface() for patch in patches)
+    check_closed(small)
+    assert small.volume == pytest.approx(large.volume, rel=5e-3)
+    bone = Image(left.signed(), left.image.affine)
+    assert (bone.at(small.points) < 0).all()
+    away = np.linalg.norm(small.points - at, axis=1)
+    assert away.max() < radius + over  # the asymmetry, 3 mm, at most; the region goes on to 22
+    x = left.image.points(np.indices(left.image.shape).reshape(3, -1).T)
+    mirrored = (Image(whole.signed(), whole.image.affine).at(MIDDLE.mirrored(x)) > 0) & (
+        np.linalg.norm(x - at, axis=1) < radius - gap
+    )
+    there = (patches[0].mask.image.at(x) > 0) & (np.linalg.norm(x - at, axis=1) < radius + 3)
+    dice = 2 * (there & mirrored).sum() / (there.sum() + mirrored.sum())
+    assert dice > overlap
+    assert small.volume == pytest.approx(cheek_volume(radius - gap), rel=0.02)
+    x = small.points - [R, -off, off]
+    tube = np.hypot(np.hypot(x[:, 0], x[:, 1]) - RING, x[:, 2])
+    outer = (patches[0].part(small.points) == "outer") & (away < radius - 2)
+    assert tube[outer] == pytest.approx(TUBE, abs=0.15)
+
+
+def cheek_volume(radius: float) -> float:
+    """Of the ring of bone within a ball about a point on its middle line."""
+
+    def arc(s: float, t: float) -> float:
+        ring = RING + s * np.cos(t)
+        cosine = (ring**2 + RING**2 + (s * np.sin(t)) ** 2 - radius**2) / (2 * ring * RING)
+        return 2 * np.arccos(np.clip(cosine, -1, 1)) * ring * s
+
+    return dblquad(arc, 0, 2 * np.pi, 0, TUBE, epsrel=1e-6)[0]
+
+
 @pytest.mark.short
 @pytest.mark.parametrize(
     ("make", "message"),
@@ -242,9 +325,10 @@ def test_a_bone_of_the_other_side_has_its_shape_and_thickness(hole):
         ),
         (partial(CRANIAL, thickness=5), "lacks nothing thicker than 3 mm"),
         (partial(ZYGOMATIC, within=0.0), "within = 0"),
+        (partial(ZYGOMATIC, gap=3.0), "asymmetry = 3 mm greater than it"),
         (
             partial(ZYGOMATIC, within=5.0),
-            r"within 5 mm of \(0, 0, 0\)",
+            r"further than 3 mm from bone within 5 mm of \(0, 0, 0\)",
         ),
         (partial(craniectomy, at=(0, 0, 60), diameter=0), "diameter = 0 mm"),
         (lambda mask: synthetic_head(thickness=90), "thickness = 90"),

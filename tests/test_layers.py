@@ -64,7 +64,16 @@ BONE_FOREIGN = {
     "pyvista": {"contour", "course_charts", "shielding_charts"},
     "matplotlib": {"course_charts", "shielding_charts"},
     "manifold3d": {"contour"},
-    "scipy": {"image", "mask", "mirror_plane", "defect", "patch", "cranial_patch", "carry"},
+    "scipy": {
+        "image",
+        "mask",
+        "mirror_plane",
+        "defect",
+        "patch",
+        "cranial_patch",
+        "zygomatic_patch",
+        "carry",
+    },
     "dolfinx": {
         *("mapping", "carry", "intact", "shielding", "load_share", "slip"),
         *("remodelling", "prognosis", "shielding_charts"),

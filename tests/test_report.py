@@ -10,6 +10,7 @@ import pyvista
 import trimesh
 import ufl
 from mpi4py import MPI
+from scipy import ndimage
 
 from toolkit import checkpoint, export, pictures, report, surface
 from toolkit.density import Density
@@ -59,7 +60,9 @@ def slab_volume(mesh, low, high):
 @pytest.mark.parametrize("family", surface.FAMILIES)
 def test_the_threshold_is_monotone_and_spans_all_densities(family):
     t = surface.lattice_threshold(family)(np.linspace(0, 1, 101))
-    assert (np.diff(t) > 0).all()
+    open_ = t < surface.FAMILIES[family].closes
+    assert (np.diff(t[open_]) > 0).all()
+    assert open_[:55].all() and not open_[-1] and np.ptp(t[~open_]) == 0  # there are no pores
     if surface.FAMILIES[family].sheet:
         assert t[0] == 0.0
         line = 2 * np.pi * (np.arange(96) + 0.5) / 96
@@ -111,6 +114,29 @@ def test_pores_cut_through_every_sheet(tmp_path):
     assert coarse == trimesh.Trimesh(thick.points, thick.triangles).euler_number
 
 
+def test_a_solid_skin_has_no_pits():
+    """Closed pores that the boundary cuts would be pits: a skin of 0.995 is a plane without."""
+    domain = Domain.box((12.0, 12.0, 6.0), (8, 8, 8), comm=MPI.COMM_SELF)
+    height = midpoints(domain)[:, 2]
+    made = surface.lattice_surface(domain, np.where(height > 3, 0.995, 0.4), cell=3.0)
+    assert made.watertight and made.components == 1
+    body = trimesh.Trimesh(made.points, made.triangles)
+    top = (body.triangles[:, :, 2] > 6 - 1e-5).all(axis=1)
+    assert body.area_faces[top].sum() == pytest.approx(144, rel=1e-5)
+
+
+@pytest.mark.parametrize("family", surface.FAMILIES)
+def test_pores_close_where_the_table_says(family):
+    """Below its level the pores' voxels reach through periods on end, above it they do not."""
+    lattice = surface.FAMILIES[family]
+    line = 2 * np.pi * np.arange(64) / 32
+    g = lattice.function(*np.meshgrid(line, line, line, indexing="ij"))
+    for factor, through in ((0.95, True), (1.05, False)):
+        labels, _ = ndimage.label(g > factor * lattice.closes)
+        both = set(labels[0].ravel()) & set(labels[-1].ravel()) - {0}
+        assert bool(both) is through
+
+
 @pytest.mark.parallel
 def test_mistakes_about_lattices_are_named():
     domain = Domain.box((1.0, 1.0, 1.0), (2, 2, 2))
@@ -126,6 +152,10 @@ def test_mistakes_about_lattices_are_named():
         surface.lattice_surface(flat, np.full(4, 0.5), cell=1.0)
     with pytest.raises(InputError, match="one value for each"):
         surface.solid_surface(domain, np.ones(3))
+    with pytest.raises(InputError, match="spacing is 0; it must be"):
+        surface.solid_surface(domain, density, spacing=0)
+    with pytest.raises(InputError, match="1 densities are not finite"):
+        surface.solid_surface(domain, np.array([np.nan, *density[1:]]))
     with pytest.raises(InputError, match=r"No cell reaches the density 0\.5"):
         surface.solid_surface(domain, np.full(8, 0.3))
 

@@ -7,10 +7,12 @@
 
 t(ρ) is the function for which a whole period at constant t holds the volume fraction ρ; it is
 found by meshing one period, so the local porosity follows ρ wherever ρ varies little across a
-period. Level sets are taken by marching cubes on a regular grid padded with void, which closes
-them by construction, and cut with the mesh's own boundary by exact Boolean operations on manifolds
-(Manifold library), so that flat faces stay flat and edges sharp. A sheet |g| < t is the difference
-of {g < t} and {g < −t}, each resolved by the grid however thin the sheet is; |g| itself is not.
+period. From the ρ on at which the pores part and close, there are none: what a boundary would cut
+of closed pores are pits that nothing drains. Level sets are taken by marching cubes on a regular
+grid padded with void, which closes them by construction, and cut with the mesh's own boundary by
+exact Boolean operations on manifolds (Manifold library), so that flat faces stay flat and edges
+sharp. A sheet |g| < t is the difference of {g < t} and {g < −t}, each resolved by the grid however
+thin the sheet is; |g| itself is not.
 Taking boundary facets of the kept cells instead would leave edges shared by four triangles
 wherever two cells touch along an edge only, which no repair can make watertight in an STL file.
 
@@ -77,10 +79,17 @@ class Surface(NamedTuple):
 
 
 class _Lattice(NamedTuple):
-    """A triply periodic function of period 2π in each coordinate; a sheet or a network."""
+    """A triply periodic function of period 2π in each coordinate; a sheet or a network.
+
+    Attributes:
+        function: g.
+        sheet: |g| < t, or a network g < t.
+        closes: The t from which on the pores are not connected: that of g's saddles.
+    """
 
     function: Callable[[Array, Array, Array], Array]
     sheet: bool
+    closes: float
 
 
 def _gyroid(x: Array, y: Array, z: Array) -> Array:
@@ -96,15 +105,15 @@ def _diamond(x: Array, y: Array, z: Array) -> Array:
 
 
 FAMILIES = {
-    "gyroid": _Lattice(_gyroid, sheet=True),
-    "diamond": _Lattice(_diamond, sheet=True),
-    "primitive": _Lattice(_primitive, sheet=True),
-    "gyroid network": _Lattice(_gyroid, sheet=False),
+    "gyroid": _Lattice(_gyroid, sheet=True, closes=np.sqrt(2)),
+    "diamond": _Lattice(_diamond, sheet=True, closes=np.sqrt(0.5)),
+    "primitive": _Lattice(_primitive, sheet=True, closes=1.0),
+    "gyroid network": _Lattice(_gyroid, sheet=False, closes=np.sqrt(2)),
 }
 
 
 def lattice_threshold(family: str) -> Callable[[Array], Array]:
-    """The function t(ρ) of a family, monotone and piecewise linear.
+    """The function t(ρ) of a family, monotone, piecewise linear until the pores close.
 
     One period is meshed as the lattice will be, at 49 levels, and its volume measured, so that the
     error of marching cubes on the coarse grid is part of the table.
@@ -124,7 +133,8 @@ def lattice_threshold(family: str) -> Callable[[Array], Array]:
     fractions = np.maximum.accumulate(volumes)
     if lattice.sheet:
         levels, fractions = levels[48:], (fractions - fractions[::-1])[48:]
-    return lambda density: np.interp(density, fractions, levels)
+    closed = np.interp(lattice.closes, levels, fractions)
+    return lambda density: np.where(density < closed, np.interp(density, fractions, levels), most)
 
 
 def solid_surface(
@@ -147,9 +157,11 @@ def solid_surface(
         region: the named volume that the design is of; else the whole domain.
 
     Raises:
-        InputError: a 2D domain, no solid cell, an unknown region, or a grid of more than 8 million
-            points.
+        InputError: a 2D domain, no solid cell, an unknown region, a spacing that is not positive,
+            or a grid of more than 8 million points.
     """
+    if spacing is not None and not spacing > 0:
+        raise InputError(f"The grid's spacing is {spacing}; it must be a positive length.")
     return _on_first_rank(
         domain,
         density,
@@ -237,6 +249,8 @@ def _on_first_rank(
             f"The density has shape {np.shape(density)}; it needs one value for each of the "
             f"{domain.num_cells} cells, in mesh-file order."
         )
+    if not np.isfinite(density).all():
+        raise InputError(f"{np.sum(~np.isfinite(density))} densities are not finite numbers.")
     grid = gather_mesh(domain)
     volumes = domain.gather_cells(domain.cell_volumes)
     inside = np.ones(domain.num_cells, dtype=bool) if region is None else _within(domain, region)

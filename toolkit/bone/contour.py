@@ -47,6 +47,11 @@ class Surface(NamedTuple):
     voxels: float
     dropped: float
 
+    @property
+    def holes(self) -> int:
+        """How many go through the body: its genus, 1 − χ/2 by Euler's characteristic χ."""
+        return 1 - (len(self.points) - len(self.triangles) // 2) // 2
+
 
 def contour(mask: Mask, *, smoothing: int = 20) -> Surface:
     """The surface of the largest body of a mask.

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import interpolate, ndimage
 
+from toolkit.bone.contour import contour
 from toolkit.bone.defect import Box, Defect, bone_level, find_defect
 from toolkit.bone.mask import Mask
 from toolkit.bone.mirror_plane import MirrorPlane, mirror_plane
@@ -35,6 +36,7 @@ HELD = 0.7  # share of it that must be bone
 DEEP = 4.0  # where the outer surface lies deeper than the mirrored one, bone is missing [mm]
 MARGIN = 3.0  # beyond the defect, where its edge slopes [mm]
 SMOOTH = 1.5  # standard deviation of the filter of R [mm]
+OUTLINE = 2.0  # of that of the defect's outline, by which a lip is cut [mm]
 RIM = 0.7  # of that of the rim, which the steps of voxels make rough [mm]
 RIGID = 0.1  # of the spline: how little it follows single rays
 RAYS = 400  # to which it is fitted at most
@@ -60,14 +62,16 @@ def cranial_patch(
         thickness: Below the level of the skull's outer surface, mm.
         gap: Between patch and bone, mm.
         lip: Width by which the patch overlaps the bone around the defect, and height by which it
-            stands over the bone there, mm; flush if not given.
+            stands over the bone there, mm; flush if not given. The height is over a smooth surface:
+            where bone is rough it takes some 3 mm.
         plane: The mid-sagittal plane; found by `mirror_plane` if not given.
         near: A point in or near the defect, mm.
         spacing: Of the grid on which the patch is drawn, mm.
 
     Raises:
         InputError: Lengths that are not positive or that the grid does not resolve, no defect, a
-            defect with no bone around it or none on the other side, and a patch without material.
+            defect with no bone around it or none on the other side, a lip that bone stands out
+            through, and a patch without material.
     """
     width, rise = lip or (0.0, 0.0)
     if not (0 < 3 * spacing <= thickness and gap >= 0 and width >= 0 and rise >= 0):
@@ -92,7 +96,10 @@ def cranial_patch(
     slope = np.linalg.norm(np.gradient(raw, spacing), axis=0)
     depth = raw / np.maximum(slope, 0.5)
 
-    near_defect = _at(_signed(sky.missing) * sky.pixel, at).reshape(box.shape) + MARGIN + width
+    outline = _signed(sky.missing) * sky.pixel
+    if lip:
+        outline = ndimage.gaussian_filter(outline, OUTLINE / sky.pixel)
+    near_defect = _at(outline, at).reshape(box.shape) + MARGIN + width
     field = box.level(mask.image, mask.signed(), box.points)
     free = -bone_level(field, spacing, reach=gap + 3) - gap
     free = np.minimum.accumulate(free[:, :, ::-1], axis=2)[:, :, ::-1]
@@ -104,6 +111,11 @@ def cranial_patch(
     }
     least = min(thickness, rise - gap if lip else thickness) / 2
     body, parts = intersection(levels, box, f"patch of {mask.image.source}", least=least)
+    if lip and (holes := contour(body).holes):
+        raise InputError(
+            f"cranial_patch: bone of '{mask.image.source}' stands out through a lip of {width:g} "
+            f"mm that rises {rise:g} mm, in {holes} places. Raise it, or give a narrower one."
+        )
     return Patch(body, parts, plane, defect.outwards)
 
 

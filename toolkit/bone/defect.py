@@ -46,6 +46,7 @@ def find_defect(
     *,
     near: tuple[float, float, float] | None = None,
     within: float = np.inf,
+    apart: float = 0.0,
 ) -> Defect:
     """The largest defect, or the one nearest to a point.
 
@@ -54,6 +55,8 @@ def find_defect(
         plane: Its mirror plane.
         near: Point in mm; of a defect's voxels those within a distance of it count.
         within: That distance, mm.
+        apart: If given, a defect is what lies further than this from bone, mm, and what lies
+            nearer than this to that; not what the opening leaves.
 
     Raises:
         InputError: Nothing is missing.
@@ -67,11 +70,17 @@ def find_defect(
     if near is not None and np.isfinite(within):
         close = np.linalg.norm(voxels - np.asarray(near), axis=1) <= within
         lacking &= close.reshape(image.shape)
-    deep = ndimage.distance_transform_edt(np.pad(lacking, 1), sampling=image.spacing) > LEAST
-    labels, count = ndimage.label(deep[1:-1, 1:-1, 1:-1])
+    if apart:
+        away = ndimage.distance_transform_edt(~mask.inside, sampling=image.spacing)
+        deep = lacking & (away > apart)
+    else:
+        away = ndimage.distance_transform_edt(np.pad(lacking, 1), sampling=image.spacing)
+        deep = away[1:-1, 1:-1, 1:-1] > LEAST
+    labels, count = ndimage.label(deep)
     if not count:
+        what = f"further than {apart:g} mm from bone" if apart else f"thicker than {2 * LEAST:g} mm"
         raise InputError(
-            f"'{image.source}' lacks nothing thicker than {2 * LEAST:g} mm"
+            f"'{image.source}' lacks nothing {what}"
             + (f" within {within:g} mm of {near}" if np.isfinite(within) else "")
             + " that its other side has. Give near= a point in the defect, the plane, or another "
             "threshold of the mask."
@@ -82,7 +91,7 @@ def find_defect(
         nearest = np.linalg.norm(voxels[at] - np.asarray(near), axis=1).argmin()
         chosen = int(labels.ravel()[at[nearest]])
     away = ndimage.distance_transform_edt(labels != chosen, sampling=image.spacing)
-    whole = lacking & (away <= LEAST + image.spacing.max())
+    whole = lacking & (away <= (apart or LEAST) + image.spacing.max())
     points = image.points(np.argwhere(whole))
     outwards = points.mean(axis=0) - (middle := mask.centroid)
     return Defect(
@@ -132,10 +141,11 @@ def bone_level(field: Array, spacing: float, reach: float) -> Array:
 
     The zeros on the edges of the grid, where the field changes its sign, stand for the surface.
     """
-    zeros = []
+    zeros, far = [], np.ones(field.shape, dtype=bool)
     for axis in range(3):
         a, b = (np.moveaxis(field, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
-        at = np.argwhere((a > 0) != (b > 0))
+        at = np.argwhere(change := (a > 0) != (b > 0))
+        np.moveaxis(far, axis, 0)[:-1][change] = False
         low, high = a[tuple(at.T)], b[tuple(at.T)]
         place = at.astype(float)
         place[:, 0] += low / (low - high)
@@ -143,7 +153,8 @@ def bone_level(field: Array, spacing: float, reach: float) -> Array:
     every = np.concatenate(zeros)
     if not len(every):
         return np.where(field > 0, reach, -reach)
-    grid = np.indices(field.shape).reshape(3, -1).T.astype(float)
-    away, _ = spatial.cKDTree(every).query(grid, distance_upper_bound=reach / spacing)
-    away = np.minimum(away * spacing, reach).reshape(field.shape)
+    close = ndimage.distance_transform_edt(far) <= reach / spacing + 1
+    found, _ = spatial.cKDTree(every).query(np.argwhere(close))
+    away = np.full(field.shape, reach)
+    away[close] = np.minimum(found * spacing, reach)
     return np.where(field > 0, away, -away)

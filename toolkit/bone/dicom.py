@@ -28,7 +28,13 @@ __all__ = ["load_series"]
 EVEN = 0.01  # of a step, by which positions may be off; at least ROUNDING mm
 ROUNDING = 0.011  # mm: files round positions to a hundredth
 TILT = 0.5  # degrees between the gantry's tilt as stated and as the positions have it
-NEEDED = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns")
+NEEDED = {  # and how many numbers each is
+    "ImagePositionPatient": 3,
+    "ImageOrientationPatient": 6,
+    "PixelSpacing": 2,
+    "Rows": 1,
+    "Columns": 1,
+}
 
 
 def load_series(folder: Path, series: str | None = None) -> Image:
@@ -39,8 +45,9 @@ def load_series(folder: Path, series: str | None = None) -> Image:
         series: (The end of) the SeriesInstanceUID, where there are several.
 
     Raises:
-        InputError: No DICOM files, several series and none chosen, slices that do not fit each
-            other, missing or uneven slices, and pixels that cannot be read.
+        InputError: No DICOM files or damaged ones, several series and none chosen, slices that do
+            not say where they lie or do not fit each other, missing or uneven slices, and pixels
+            that cannot be read or turned into Hounsfield units.
     """
     slices = _chosen(_slices(folder), folder, series)
     _check_alike(slices, folder)
@@ -76,6 +83,8 @@ def _slices(folder: Path) -> list[Any]:
             continue
         if "PixelData" in each:
             found.append(each)
+        elif not len(each) or "Image" in getattr(each.get("SOPClassUID"), "name", ""):
+            raise InputError(f"'{path}' breaks off before its pixels. Copy the series again.")
     if not found:
         raise InputError(f"The folder '{folder}' holds no DICOM images.")
     return found
@@ -109,11 +118,15 @@ def _check_alike(slices: Sequence[Any], folder: Path) -> None:
             "with many frames (enhanced CT) have to be split, or converted to NIfTI."
         )
     for each in slices:
-        missing = [word for word in NEEDED if word not in each]
+        missing = [
+            word
+            for word, count in NEEDED.items()
+            if each.get(word) is None or np.size(each.get(word)) != count
+        ]
         if missing:
             raise InputError(f"'{each.filename}' does not say its {', '.join(missing)}.")
         kind = str(each.get("PhotometricInterpretation", ""))
-        if not kind.startswith("MONOCHROME") or int(each.get("NumberOfFrames", 1)) != 1:
+        if not kind.startswith("MONOCHROME") or int(each.get("NumberOfFrames") or 1) != 1:
             raise InputError(
                 f"'{each.filename}' is a picture of the kind '{kind}' with "
                 f"{each.get('NumberOfFrames', 1)} frames. Slices of one grey frame are read."
@@ -126,6 +139,14 @@ def _check_alike(slices: Sequence[Any], folder: Path) -> None:
                     f"'{slices[0].filename}' has {there.tolist()}: no stack of equal slices (a "
                     "scout view among them?). Move it out of the folder."
                 )
+    first = slices[0]
+    axes = np.asarray(first.ImageOrientationPatient, dtype=float).reshape(2, 3)
+    spacing = [float(h) for h in first.PixelSpacing]
+    if not np.allclose(axes @ axes.T, np.eye(2), atol=1e-3) or min(spacing) <= 0:
+        raise InputError(
+            f"'{first.filename}' has no axes at right angles: ImageOrientationPatient = "
+            f"{axes.ravel().tolist()}, PixelSpacing = {spacing} mm."
+        )
 
 
 def _check_even(heights: npt.NDArray[np.float64], folder: Path) -> None:
@@ -205,9 +226,14 @@ def _hounsfield(each: Any) -> npt.NDArray[np.float32]:
             "uncompressed, or install the decoder that pydicom names."
         ) from error
     slope, intercept = (
-        float(each.get(word, default))
+        default if each.get(word) is None else float(each.get(word))
         for word, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
     )
+    if slope == 0 or "ModalityLUTSequence" in each:
+        raise InputError(
+            f"The values of '{each.filename}' become Hounsfield units by a table or by a slope of "
+            "zero, not by a line. Convert the series to NIfTI."
+        )
     return np.asarray(stored * slope + intercept, dtype=np.float32)
 
 
@@ -222,7 +248,7 @@ def _notes(
             notes.append(f"{word} = {first.get(word)}")
     if str(first.get("Modality", "")) != "CT":
         notes.append(f"modality '{first.get('Modality', '')}': values are no Hounsfield units")
-    if "RescaleSlope" not in first or "RescaleIntercept" not in first:
+    if first.get("RescaleSlope") is None or first.get("RescaleIntercept") is None:
         notes.append("no rescale slope and intercept: stored values taken for Hounsfield units")
     if first.PhotometricInterpretation == "MONOCHROME1":
         notes.append("MONOCHROME1: shown inverted by viewers, values unchanged")

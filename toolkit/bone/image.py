@@ -101,6 +101,8 @@ class Image:
             raise InputError(
                 f"'{source}': directions = {turn.tolist()} must be three unit vectors as columns."
             )
+        if np.shape(origin) != (3,):
+            raise InputError(f"'{source}': origin = {origin} must be three coordinates in mm.")
         affine = np.column_stack([turn * np.asarray(spacing, dtype=float), origin])
         return cls(np.asarray(values), affine, source)
 

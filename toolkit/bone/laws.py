@@ -16,10 +16,12 @@ law.
 References:
     Morgan et al. 2003, doi:10.1016/S0021-9290(03)00071-X;
     Carter & Hayes 1977, doi:10.2106/00004623-197759070-00021;
-    Keyak et al. 1998, doi:10.1016/S0021-9290(97)00123-1;
-    Wirtz et al. 2000, doi:10.1016/S0021-9290(00)00069-5;
-    Schileo et al. 2008, doi:10.1016/j.jbiomech.2008.05.017;
-    Helgason et al. 2008, doi:10.1016/j.clinbiomech.2007.08.024 (review of laws and their ranges).
+    Keyak et al. 1998, J. Biomech. 31, 125–133;
+    Wirtz et al. 2000, J. Biomech. 33, 1325–1330;
+    Schileo et al. 2008, An accurate estimation of bone density improves the accuracy of
+        subject-specific finite element models, J. Biomech.;
+    Helgason et al. 2008, Mathematical relationships between bone density and mechanical
+        properties, Clin. Biomech. (review of laws and their ranges).
 """
 
 import warnings
@@ -60,7 +62,7 @@ class Law:
         pieces: In rising order of their start, the first at 0.
         valid: The densities that the law was fitted to.
         source: Author and year, and what was measured.
-        doi: Of the source.
+        doi: Of the source, where it was looked up.
         certain: Whether `valid` is the source's own; else it is what the law is used for.
     """
 
@@ -179,7 +181,7 @@ def describe(have: Kind, want: Kind) -> str:
         "apparent": f"ash = {ASH_OF_APPARENT:g} apparent",
     }
     used = " and ".join(words[kind] for kind in (have, want) if kind in words)
-    return f"{have} to {want} by {used} (Schileo et al. 2008, doi:10.1016/j.jbiomech.2008.05.017)"
+    return f"{have} to {want} by {used} (Schileo et al. 2008, J. Biomech.)"
 
 
 def carter_hayes(rate: float = 0.01) -> Law:
@@ -203,9 +205,11 @@ def _morgan(site: str, factor: float, power: float, valid: tuple[float, float]) 
     return Law(f"Morgan, {site}", "apparent", (Piece(0.0, 0.0, factor, power),), valid, source, doi)
 
 
-_WIRTZ = "Wirtz et al. 2000, human femora, {}, along the axis; the range is the one of use"
-_WIRTZ_DOI = "10.1016/S0021-9290(00)00069-5"
-_KEYAK = "Keyak et al. 1998, human femora; the range is the one of use"
+_WIRTZ = (
+    "Wirtz et al. 2000, J. Biomech. 33, 1325–1330, human femora, {}, along the axis; the range is "
+    "the one of use"
+)
+_KEYAK = "Keyak et al. 1998, J. Biomech. 31, 125–133, human femora; the range is the one of use"
 
 LAWS = {
     each.name: each
@@ -225,7 +229,6 @@ LAWS = {
             ),
             (0.05, 1.25),
             _KEYAK,
-            "10.1016/S0021-9290(97)00123-1",
             certain=False,
         ),
         Law(
@@ -234,7 +237,6 @@ LAWS = {
             (Piece(0.0, 0.0, 1904, 1.64),),
             (0.1, 1.2),
             _WIRTZ.format("cancellous bone"),
-            _WIRTZ_DOI,
             certain=False,
         ),
         Law(
@@ -243,7 +245,6 @@ LAWS = {
             (Piece(0.0, 0.0, 2065, 3.09),),
             (1.2, 2.0),
             _WIRTZ.format("cortical bone"),
-            _WIRTZ_DOI,
             certain=False,
         ),
         carter_hayes(),

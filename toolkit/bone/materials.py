@@ -3,14 +3,14 @@
 Units are those of `toolkit.bone.units`: MPa, MPa s, and g/cm³ for densities. A value is what a
 first calculation would take, its range what the literature spans, and neither is a certificate:
 the supplier's data sheet and a test decide. Values are isotropic; bone and fibres are not.
-A source without a DOI is a standard or a value from textbooks, and says so.
+A source without a DOI is a standard, a value from textbooks or a paper by its journal, and says so.
 
 References:
-    Long & Rack 1998, doi:10.1016/S0142-9612(97)00146-4 (titanium alloys);
+    Long & Rack 1998, Biomaterials 19, 1621–1639 (titanium alloys);
     Niinomi 1998, doi:10.1016/S0921-5093(97)00806-X (titanium alloys);
     Leuders et al. 2013, doi:10.1016/j.ijfatigue.2012.11.011 (laser-melted Ti-6Al-4V in fatigue);
     Kurtz & Devine 2007, doi:10.1016/j.biomaterials.2007.07.013 (PEEK);
-    Hench 1991, doi:10.1111/j.1151-2916.1991.tb07132.x (bioceramics);
+    Hench 1991, Bioceramics: from concept to clinic, J. Am. Ceram. Soc. (bioceramics);
     Reilly & Burstein 1975, doi:10.1016/0021-9290(75)90075-5 (compact bone);
     Bayraktar et al. 2004, doi:10.1016/S0021-9290(03)00257-4 (femoral bone tissue);
     Morgan et al. 2003, doi:10.1016/S0021-9290(03)00071-X (trabecular bone);
@@ -25,11 +25,11 @@ from toolkit.errors import InputError
 __all__ = ["FLUIDS", "SOLIDS", "Fluid", "Property", "Solid", "solid"]
 
 TEXTBOOK = "typical textbook value"
-LONG_RACK = ("Long & Rack 1998", "10.1016/S0142-9612(97)00146-4")
+LONG_RACK = ("Long & Rack 1998, Biomaterials 19, 1621–1639", None)
 NIINOMI = ("Niinomi 1998", "10.1016/S0921-5093(97)00806-X")
 LEUDERS = ("Leuders et al. 2013", "10.1016/j.ijfatigue.2012.11.011")
 KURTZ = ("Kurtz & Devine 2007", "10.1016/j.biomaterials.2007.07.013")
-HENCH = ("Hench 1991", "10.1111/j.1151-2916.1991.tb07132.x")
+HENCH = ("Hench 1991, J. Am. Ceram. Soc.", None)
 REILLY = ("Reilly & Burstein 1975", "10.1016/0021-9290(75)90075-5")
 BAYRAKTAR = ("Bayraktar et al. 2004", "10.1016/S0021-9290(03)00257-4")
 MORGAN = ("Morgan et al. 2003", "10.1016/S0021-9290(03)00071-X")
@@ -45,7 +45,8 @@ class Property:
         low: Lower end of what is reported.
         high: Upper end.
         source: Who reports it, and under which conditions where these matter.
-        doi: Of the source; None for standards and textbook values, which `source` calls so.
+        doi: Of the source; None for standards and textbook values, which `source` calls so, and
+            for papers by their journal.
     """
 
     value: float

@@ -6,6 +6,7 @@ the voxels stay as they are stored. A file that does not say how it lies in spac
 note in `Image.notes`. Rank 0 reads and broadcasts, so everything here is collective.
 """
 
+import operator
 import plistlib
 import tarfile
 from collections.abc import Callable
@@ -82,12 +83,22 @@ def read_raw(
         comm: Communicator of the ranks that get the image.
 
     Raises:
-        InputError: No such file, or one whose size does not fit shape, type and offset.
+        InputError: No such file, a type that holds no real numbers, or a size of the file that
+            does not fit shape, type and offset.
     """
     path = Path(path)
 
     def load() -> Image:
-        kind, count = np.dtype(dtype), int(np.prod(shape))
+        try:
+            kind, sizes = np.dtype(dtype), [operator.index(n) for n in shape]
+        except TypeError as bad:
+            raise InputError(f"'{path}': dtype = {dtype!r}, shape = {shape}: {bad}.") from bad
+        if kind.kind not in "iuf" or len(sizes) != 3 or min(*sizes, offset + 1) < 1:
+            raise InputError(
+                f"'{path}': dtype = {dtype!r} must be of whole or real numbers, shape = "
+                f"{tuple(shape)} three counts, and offset = {offset} not negative."
+            )
+        count = int(np.prod(sizes))
         needed, size = offset + count * kind.itemsize, _existing(path).stat().st_size
         if needed != size:
             raise InputError(
@@ -179,14 +190,19 @@ def _load_nrrd(path: Path) -> Image:
                 f"right are not known. It may be: {', '.join(_LPS)}."
             )
         origin = np.asarray(header.get("space origin", np.zeros(3)), dtype=float)
+        if columns.shape != (3, 3) or origin.shape != (3,):
+            raise InputError(
+                f"'{path}' has 'space directions' of the shape {columns.T.shape} and a 'space "
+                f"origin' of {origin.size} numbers. Three of three, and three, make a volume."
+            )
         affine = np.diag(signs) @ np.column_stack([columns, origin]) * _MM[unit]
     else:
         notes.append("the file does not say how it lies in the patient (no space directions)")
         spacings = np.asarray(header.get("spacings", np.full(3, np.nan)), dtype=float)
-        if not np.all(spacings > 0):
+        if spacings.shape != (3,) or not np.all(spacings > 0):
             raise InputError(
-                f"'{path}' has neither 'space directions' nor 'spacings', so its voxels have no "
-                "size. Add one of them to its header, or read the array with read_raw."
+                f"'{path}' has neither 'space directions' nor three positive 'spacings', so its "
+                "voxels have no size. Add one of them to its header, or read it with read_raw."
             )
         affine = np.column_stack([np.diag(spacings), np.zeros(3)])
     return Image(np.asarray(values), affine, str(path), tuple(notes))
@@ -205,9 +221,13 @@ def _load_invesalius(path: Path) -> Image:
         spacing = [float(h) for h in main["spacing"]]
     except (*UNREADABLE, KeyError, TypeError, ValueError) as bad:
         raise InputError(f"'{path}' cannot be read as an InVesalius project: {bad!r}.") from bad
-    affine = np.column_stack([np.diag([1.0, -1.0, 1.0]) * spacing, np.zeros(3)])
-    note = "InVesalius project: x taken for left, y for front and z for head; no origin"
-    return Image(stored.T.astype(np.float32), affine, str(path), (note,))
+    towards = np.diag([1.0, -1.0, 1.0])
+    image = Image.of(
+        stored.T.astype(np.float32), tuple(spacing), directions=towards, source=str(path)
+    )
+    return image.noted(
+        "InVesalius project: x taken for left, y for front and z for head; no origin"
+    )
 
 
 def _content(archive: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:

@@ -32,8 +32,8 @@ the mean stimulus around them, as osteocytes do (Mullender et al. 1994), by the 
 
 References:
     Huiskes et al. 1987, doi:10.1016/0021-9290(87)90030-3;
-    Weinans, Huiskes & Grootenboer 1992, doi:10.1016/0021-9290(92)90056-7;
-    Mullender, Huiskes & Weinans 1994, doi:10.1016/0021-9290(94)90049-3.
+    Weinans, Huiskes & Grootenboer 1992, J. Biomech. 25, 1425–1441;
+    Mullender, Huiskes & Weinans 1994, J. Biomech. 27, 1389–1394.
 """
 
 from collections.abc import Callable, Sequence

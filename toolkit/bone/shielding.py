@@ -13,7 +13,7 @@ number is in it. All are functionals: their gradients are the toolkit's adjoints
 
 References:
     Huiskes et al. 1987, doi:10.1016/0021-9290(87)90030-3 (stimulus against the intact bone);
-    Weinans, Huiskes & Grootenboer 1992, doi:10.1016/0021-9290(92)90056-7 (energy per mass);
+    Weinans, Huiskes & Grootenboer 1992, J. Biomech. 25, 1425–1441 (energy per mass);
     Kuiper & Huiskes 1997, J. Biomech. Eng. 119, 166–174 (resorbed mass in an optimisation).
 """
 

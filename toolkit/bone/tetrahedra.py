@@ -33,9 +33,12 @@ def tetrahedra(
         sharp: Angle in degrees between triangles, beyond which an edge is kept.
 
     Raises:
-        InputError: A size that is not positive or leaves fewer than two edges across, a surface
-            that gmsh cannot parametrize, and what `contour` refuses.
+        InputError: A size that is not positive or leaves fewer than two edges across, an angle
+            not between 0 and 180, a surface that gmsh cannot parametrize, and what `contour`
+            refuses.
     """
+    if not 0 < sharp <= 180:
+        raise InputError(f"tetrahedra: sharp = {sharp:g} must be an angle of up to 180°.")
     surface = contour(body, smoothing=smoothing) if isinstance(body, Mask) else body
     across = float(np.ptp(surface.points, axis=0).min())
     if not 0 < size <= across / 2:
@@ -64,7 +67,7 @@ def tetrahedra(
         mesh.optimize("Netgen")
     except Exception as error:
         raise InputError(
-            f"gmsh cannot mesh the bone's surface of {len(surface.triangles)} triangles: {error}. "
-            "Smooth more, clean the mask (opening, closing), or give another size; voxel_domain "
-            "meshes any mask."
+            f"gmsh cannot mesh the bone's surface of {len(surface.triangles)} triangles with "
+            f"{surface.holes} holes through it: {error}. Smooth more, clean the mask (opening, "
+            "closing), or give another size; voxel_domain meshes any mask."
         ) from error
