@@ -52,6 +52,7 @@ def write(
     folder: str | Path,
     *,
     cell: float | None = None,
+    part: str | Sequence[str] | None = None,
     figures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a front's results; collective.
@@ -59,8 +60,10 @@ def write(
     Args:
         front: the front.
         folder: made if it is not there; files of earlier results in it are replaced.
-        cell: period of the lattice that a graded design is written as, in the mesh's unit of
-            length; twice the filter's radius without, so that the density varies little in it.
+        cell: period of the lattice that the design is written as, in the mesh's unit of length;
+            without, a graded one has twice the filter's radius, so that the density varies little
+            in it.
+        part: the named volume or volumes that are written to print; else all of the domain.
         figures: pictures that the script has drawn into the folder, shown in the report: caption
             by the name of the PNG file.
 
@@ -78,6 +81,7 @@ def write(
         chosen=front.knee,
         constraints=tuple(front.constraints),
         cell=cell,
+        part=part,
         figures=dict(figures or {}),
     )
     _check_figures(page)
@@ -98,7 +102,7 @@ def write_result(
     name: str = "objective",
     functionals: Functional | Sequence[Functional] = (),
     constraints: Sequence[Constraint] = (),
-    part: str | None = None,
+    part: str | Sequence[str] | None = None,
     figures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the results of a single minimisation; collective.
@@ -110,7 +114,7 @@ def write_result(
         name: what the objective is called.
         functionals: functionals whose states are written with the density.
         constraints: the constraints, to say of each whether it holds.
-        part: the named volume that is written to print; else all of the domain.
+        part: the named volume or volumes that are written to print; else all of the domain.
         figures: pictures that the script has drawn into the folder, shown in the report: caption
             by the name of the PNG file.
 
@@ -190,7 +194,7 @@ def _write_fields(
         times = [float(i + 1) for i in range(len(steps))]
         write_vtkhdf(page.file("designs.vtkhdf"), domain, steps, times=times)
     over.update(page.run.design[page.chosen])
-    page.grey = over.greyness() > GREY
+    page.grey = page.cell is not None or over.greyness() > GREY
     fields: dict[str, Array | fem.Function] = {
         "density": densities[page.chosen],
         "design": designs[page.chosen],

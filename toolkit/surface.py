@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 type Array = NDArray[np.float64]
 
 STEPS = 10  # grid steps in one period of the lattice
+EMPTY, APART = 1e-6, 0.1  # below this density g = t and g = −t swap places, this far from 0
 OFFSET = 0.37  # of a step: keeps the grid's planes off those of a mesh's boundary
 MOST_POINTS = 8_000_000  # of the regular grid: 64 MB for each of its few fields
 
@@ -134,7 +135,7 @@ def solid_surface(
     threshold: float = 0.5,
     spacing: float | None = None,
     islands: bool = True,
-    region: str | None = None,
+    region: str | Sequence[str] | None = None,
 ) -> Surface:
     """The surface of the solid part of a 0/1 design; collective.
 
@@ -144,7 +145,7 @@ def solid_surface(
         threshold: cells from this density on are solid.
         spacing: step of the regular grid; half the cube root of the mean cell volume without.
         islands: keep bodies that are not joined to the largest one.
-        region: the named volume that the design is of; else the whole domain.
+        region: the named volume or volumes that the design is of; else the whole domain.
 
     Raises:
         InputError: a 2D domain, no solid cell, an unknown region, or a grid of more than 8 million
@@ -166,7 +167,7 @@ def lattice_surface(
     *,
     cell: float,
     family: str = "gyroid",
-    region: str | None = None,
+    region: str | Sequence[str] | None = None,
 ) -> Surface:
     """The surface of a lattice whose local volume fraction is the density; collective.
 
@@ -178,7 +179,7 @@ def lattice_surface(
         density: density of each cell in mesh-file order, (cells,); between about 0.05 and 0.95.
         cell: the lattice's period, in the mesh's unit of length.
         family: "gyroid", "diamond" or "primitive" (sheets), or "gyroid network".
-        region: the named volume that the design is of; else the whole domain.
+        region: the named volume or volumes that the design is of; else the whole domain.
 
     Raises:
         InputError: a 2D domain, an unknown family or region, a period that is not positive or so
@@ -226,7 +227,7 @@ def write_stl(path: str | Path, surface: Surface, domain: Domain) -> Path:
 def _on_first_rank(
     domain: Domain,
     density: Array,
-    region: str | None,
+    region: str | Sequence[str] | None,
     build: Callable[[Grid, Array, Array], Surface],
 ) -> Surface:
     """Gather the mesh or a region of it, build on rank 0, and tell the facts to every rank."""
@@ -250,9 +251,11 @@ def _on_first_rank(
     return Surface(np.empty((0, 3), np.float32), np.empty((0, 3), np.int64), *facts)
 
 
-def _within(domain: Domain, region: str) -> NDArray[np.bool_]:
-    """Whether each cell is in a named volume, in mesh-file order, on every rank; collective."""
-    owned = np.isin(np.arange(len(domain.cells)), domain.entities(3, region))
+def _within(domain: Domain, region: str | Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each cell is in some named volumes, in mesh-file order, on every rank; collective."""
+    names = [region] if isinstance(region, str) else region
+    cells = np.concatenate([domain.entities(3, name) for name in names])
+    owned = np.isin(np.arange(len(domain.cells)), cells)
     return domain.gather_cells(owned) > 0
 
 
@@ -428,6 +431,8 @@ def _lattice(
     x, y, z = (2 * np.pi / STEPS * axis for axis in raster.steps())
     g = lattice.function(x, y, z)
     t = threshold(raster.density)
+    if lattice.sheet:  # at t = 0 both surfaces would be one, which Boolean operations take ages for
+        t = np.where(raster.density > EMPTY, t, -APART)
     body = raster.where_positive(t - g) ^ _domain_body(grid)
     if lattice.sheet:
         body = body - raster.where_positive(-t - g)
