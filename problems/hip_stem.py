@@ -172,8 +172,11 @@ for k, point in enumerate(front.points, 1):
     measure(f"point {k}", point.result.design)
 
 write_table(folder / "stems.csv", rows)
-shown = ["solid", core, "uniform, 0.45", *(f"point {k}" for k in (1, front.knee + 1, 2))]
-gruen_chart(folder / "zones.png", {row["stem"]: [row[zone] for zone in GRUEN] for row in rows})
+knee = f"point {front.knee + 1}"
+bars = ["solid", "PEEK", core, "uniform, 0.45", knee]
+by_zone = {row["stem"]: [row[zone] for zone in GRUEN] for row in rows}
+gruen_chart(folder / "zones.png", {name: by_zone[name] for name in bars})
+shown = ["solid", core, "uniform, 0.45", "point 1", knee, "point 2"]
 shielding_map(
     folder / "bone.png",
     {name: maps[name] for name in shown},
