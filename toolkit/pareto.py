@@ -41,7 +41,7 @@ from toolkit.errors import InputError, SolverError
 from toolkit.functional import Constraint, Functional, everyone
 from toolkit.groups import Groups
 from toolkit.optimize import Result, constraint_list, hand_over, solve
-from toolkit.program import FEASIBLE, Goal, Rows, Single
+from toolkit.program import Goal, Rows, Single
 from toolkit.progress import Iteration, progress
 
 __all__ = ["Front", "Point", "Tchebycheff", "pareto"]
@@ -50,6 +50,7 @@ Array = npt.NDArray[np.float64]
 
 AUGMENTATION = 1e-3  # ρ: weight of the sum, which rules out weakly efficient points
 DEGENERATE = 1e3  # growth of the other objective that makes an end of the front meaningless
+NEAR = 1e-4  # share of a bound by which a seed may miss it; the first iteration makes up for it
 MARGIN = 0.1  # the reference point lies this part of the range beyond the worst end
 
 
@@ -438,7 +439,7 @@ class _Search:
         for x in (start, *self.seeds) if self.seeds else ():
             self.over.update(x)
             values, met = self._measure(), self._meets()
-            useful = values <= np.array(self.limits) + FEASIBLE * np.abs(values)
+            useful = values <= np.array(self.limits) + NEAR * np.abs(values)
             for i, value in enumerate(values):
                 if met and value < best[i] and np.delete(useful, i).all():
                     best[i], starts[i] = value, x
@@ -451,7 +452,7 @@ class _Search:
             excess = np.nan
             with suppress(SolverError):
                 excess = constraint.sense * (float(constraint.functional) - constraint.bound)
-            met = met and excess <= FEASIBLE * abs(constraint.bound)
+            met = met and excess <= NEAR * abs(constraint.bound)
         functionals = [*self.objectives, *(c.functional for c in self.constraints)]
         return bool(everyone(functionals, self.over.comm).bcast(met))
 
