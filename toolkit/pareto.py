@@ -357,15 +357,15 @@ def _limits(objectives: tuple[Functional, ...], given: Mapping[Functional, float
 
 
 def _vectors(designs: Iterable[float | Array], over: Density) -> list[Array]:
-    """Designs as vectors (cells,), which keep what is not free.
+    """Designs as vectors (cells,); a number leaves what is not free as it is.
 
     Raises:
         InputError: a design outside the density's bounds.
     """
     found = []
     for design in designs:
-        x = np.where(over.free, design, over.vector)
-        if not np.all((x >= over.lower) & (x <= over.upper)):
+        x = np.where(over.free, design, over.vector if np.ndim(design) == 0 else design)
+        if not np.all((x >= over.lower) & (x <= over.upper) | ~over.free):
             raise InputError(
                 f"A design to compare with lies outside the bounds: {np.min(x):g} to "
                 f"{np.max(x):g}, where {over.lower.min():g} to {over.upper.max():g} may be."

@@ -30,7 +30,14 @@ from toolkit.errors import InputError, ToolkitError, agree, together
 from toolkit.export import Grid, gather_mesh, write_csv, write_vtkhdf
 from toolkit.functional import Functional
 from toolkit.page import Page, Printable, document
-from toolkit.surface import lattice_surface, smallest_cell, solid_surface, write_stl
+from toolkit.surface import (
+    lattice_surface,
+    part_of,
+    smallest_cell,
+    solid_surface,
+    within,
+    write_stl,
+)
 
 if TYPE_CHECKING:
     from toolkit.density import Density
@@ -241,10 +248,11 @@ def _write_rest(page: Page, densities: list[Array]) -> None:
         except ToolkitError as failure:
             page.notes.append(f"No surface to print was written: {failure}")
     grid = gather_mesh(domain)
+    inside = None if page.part is None else within(domain, page.part)
     with together(domain.comm):
         if grid is not None:
             try:
-                _write_pictures(page, grid, densities)
+                _write_pictures(page, grid, densities, inside)
                 text = document(page, grid)
                 (page.folder / "report.html").write_text(text, encoding="utf-8")
             except OSError as failure:
@@ -276,9 +284,13 @@ def _default_cell(over: Density) -> float:
     return 2 * over.radius if over.radius else 4 * float(np.cbrt(domain.volume / domain.num_cells))
 
 
-def _write_pictures(page: Page, grid: Grid, densities: list[Array]) -> None:
-    """All pictures, on rank 0."""
+def _write_pictures(
+    page: Page, grid: Grid, densities: list[Array], inside: NDArray[np.bool_] | None
+) -> None:
+    """All pictures, on rank 0; designs without what is not inside the part to print."""
     run = page.run
+    if inside is not None:
+        grid, densities = part_of(grid, inside), [density[inside] for density in densities]
     if page.marks is not None:
         pictures.front_figure(page.file("front.png"), run.objectives, run.values, page.marks)
     names = [f"point {i + 1}" for i in range(len(densities))] if page.marks else ["objective"]

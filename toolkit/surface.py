@@ -240,18 +240,18 @@ def _on_first_rank(
         )
     grid = gather_mesh(domain)
     volumes = domain.gather_cells(domain.cell_volumes)
-    inside = np.ones(domain.num_cells, dtype=bool) if region is None else _within(domain, region)
+    inside = np.ones(domain.num_cells, dtype=bool) if region is None else within(domain, region)
     surface: Surface | None = None
     with together(domain.comm):
         if grid is not None:
-            surface = build(_part(grid, inside), volumes[inside], density[inside])
+            surface = build(part_of(grid, inside), volumes[inside], density[inside])
     facts = domain.comm.bcast(None if surface is None else surface[2:], root=0)
     if surface is not None:
         return surface
     return Surface(np.empty((0, 3), np.float32), np.empty((0, 3), np.int64), *facts)
 
 
-def _within(domain: Domain, region: str | Sequence[str]) -> NDArray[np.bool_]:
+def within(domain: Domain, region: str | Sequence[str]) -> NDArray[np.bool_]:
     """Whether each cell is in some named volumes, in mesh-file order, on every rank; collective."""
     names = [region] if isinstance(region, str) else region
     cells = np.concatenate([domain.entities(3, name) for name in names])
@@ -259,7 +259,7 @@ def _within(domain: Domain, region: str | Sequence[str]) -> NDArray[np.bool_]:
     return domain.gather_cells(owned) > 0
 
 
-def _part(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
+def part_of(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
     """Some cells of a mesh, and the points that they mention."""
     used, corners = np.unique(grid.corners[kept], return_inverse=True)
     cells = np.searchsorted(used, grid.cells[kept])

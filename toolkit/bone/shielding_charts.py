@@ -6,6 +6,7 @@ Functions are collective; rank 0 draws.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,7 +27,7 @@ from toolkit.domain import Domain, completed
 from toolkit.errors import InputError, together
 from toolkit.export import Grid, gather_mesh
 from toolkit.functional import Functional
-from toolkit.pictures import COLOURS, INK, MARROW, METAL, STYLE, body_view, plain_axes
+from toolkit.pictures import INK, INKED, MARROW, METAL, STYLE, body_view, plain_axes
 
 __all__ = ["gruen_chart", "load_chart", "shielded_cells", "shielding_map"]
 
@@ -54,7 +55,7 @@ class _View(NamedTuple):
     def parts(self) -> list[tuple[npt.NDArray[np.bool_], dict[str, Any]]]:
         """Bone, metal and the rest, each in its look."""
         bone = np.isfinite(self.shielding)
-        graded = {"scalars": "density", "cmap": COLOURS, "clim": (0, 1)}
+        graded = {"scalars": "density", "cmap": INKED, "clim": (0, 1)}
         return [
             (bone, {"scalars": "shielding", "cmap": SCALE, "clim": (-1, 1)}),
             (self.metal, {"color": METAL} if self.density is None else graded),
@@ -235,19 +236,20 @@ def shielded_cells(stimulus: Expr, intact: IntactBone, *, over: Sequence[str]) -
 
 
 def _draw_map(path: Path, views: Sequence[_View], normal: Array) -> None:
-    scales = {"shielding, 1 − S/S₀": ScalarMappable(Normalize(-1, 1), SCALE)}
-    if any(view.density is not None for view in views):
-        scales["density of the implant"] = ScalarMappable(Normalize(0, 1), COLOURS)
     figure = Figure(figsize=(2.6 * len(views), 8.0))
     figure.subplots_adjust(hspace=0.04, wspace=0.02)
+    rows = figure.subplots(2, len(views), squeeze=False)
     for i, view in enumerate(views):
-        for row, cut in enumerate((False, True)):
-            axes = figure.add_subplot(2, len(views), row * len(views) + i + 1)
+        for axes, cut in zip(rows[:, i], (False, True), strict=True):
             axes.imshow(body_view(view.grid, view.parts(), view.values(), normal=normal, cut=cut))
             axes.set_axis_off()
-            if row == 0:
-                axes.set_title(view.title, fontsize=10, color=INK)
-    panels = figure.axes
-    for label, scale in scales.items():
-        figure.colorbar(scale, ax=panels, label=label, fraction=0.03, pad=0.03, shrink=0.5)
+        rows[0, i].set_title(view.title, fontsize=10, color=INK)
+    bar = partial(figure.colorbar, fraction=0.03, pad=0.03)
+    shielding = ScalarMappable(Normalize(-1, 1), SCALE)
+    if all(view.density is None for view in views):
+        bar(shielding, ax=rows, label="shielding, 1 − S/S₀", shrink=0.5)
+    else:
+        bar(shielding, ax=rows[0], label="shielding, 1 − S/S₀", shrink=0.9)
+        density = ScalarMappable(Normalize(0, 1), INKED)
+        bar(density, ax=rows[1], label="density of the implant", shrink=0.9)
     figure.savefig(path, **STYLE)
