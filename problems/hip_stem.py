@@ -54,8 +54,8 @@ from toolkit.responses import largest
 
 parser = ArgumentParser()
 parser.add_argument("--size", type=float, default=5.0, help="of cells [mm]")
-parser.add_argument("--points", type=int, default=9, help="of the front")
-parser.add_argument("--iterations", type=int, default=20, help="for each of them")
+parser.add_argument("--points", type=int, default=7, help="of the front")
+parser.add_argument("--iterations", type=int, default=12, help="for each of them")
 options, _ = parser.parse_known_args()  # the rest is PETSc's
 size, folder = options.size, Path("results/hip_stem")
 
