@@ -343,6 +343,22 @@ def test_a_graded_front_is_written_whole(folder):
     assert "permeance" in text and "-permeance" not in text
 
 
+def test_a_part_of_a_front_is_printed(tmp_path):
+    """A period makes a lattice of a black and white design, here of two of its three parts."""
+    domain = Domain.box((4.0, 2.0, 2.0), (8, 4, 4), comm=MPI.COMM_SELF)
+    for i, name in enumerate(("one", "two")):
+        domain.name(name, 3, lambda x, i=i: (x[0] > i - 1e-9) & (x[0] < i + 1 + 1e-9))
+    over = Density(domain, radius=None, start=0.5)
+    front = make_front(over)
+    for point in front.points:
+        point.result.design[:] = np.where(midpoints(domain)[:, 0] < 2, 0.5, 1.0)
+    report.write(front, tmp_path, cell=1.0, part=["one", "two"])
+    assert not (tmp_path / "solid.stl").exists()
+    made = reread(tmp_path / "lattice.stl")
+    assert made.bounds[:, 0] == pytest.approx([0, 2], abs=1e-6)
+    assert made.volume == pytest.approx(4.0, rel=0.03)
+
+
 def test_a_black_and_white_front_gives_the_solid(tmp_path):
     domain = Domain.box((4.0, 2.0, 2.0), (8, 4, 4), comm=MPI.COMM_SELF)
     over = Density(domain, radius=None, start=0.5)
