@@ -40,7 +40,6 @@ if TYPE_CHECKING:
 type Array = NDArray[np.float64]
 
 STEPS = 10  # grid steps in one period of the lattice
-EMPTY, APART = 1e-6, 0.1  # below this density g = t and g = −t swap places, this far from 0
 OFFSET = 0.37  # of a step: keeps the grid's planes off those of a mesh's boundary
 MOST_POINTS = 8_000_000  # of the regular grid: 64 MB for each of its few fields
 
@@ -286,7 +285,7 @@ class _Raster:
         )
         sampled = image.sample(cells)
         self.inside = sampled["vtkValidPointMask"].reshape(self.shape, order="F") > 0
-        self.density = _extended(
+        self.density, self.near = _extended(
             np.array(sampled["density"]).reshape(self.shape, order="F"), self.inside, layers=3
         )
 
@@ -298,7 +297,8 @@ class _Raster:
         return x, y, z
 
     def where_positive(self, level: Array) -> Manifold:
-        """The closed body where a function on the grid is positive."""
+        """The closed body near the mesh where a function on the grid is positive."""
+        level = np.where(self.near, level, -np.abs(level).max())
         return _where_positive(level, origin=self.origin, step=self.step)
 
 
@@ -332,8 +332,13 @@ def _nodal(grid: Grid, volumes: Array, density: Array) -> Array:
     return np.bincount(corners, np.repeat(volumes * density, each), len(grid.points)) / weight
 
 
-def _extended(values: Array, known: NDArray[np.bool_], *, layers: int) -> Array:
-    """Values carried outwards by layers of grid points, each the mean of known neighbours."""
+def _extended(
+    values: Array, known: NDArray[np.bool_], *, layers: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Values carried outwards by layers of grid points, each the mean of known neighbours.
+
+    Also returns where they now are.
+    """
     values = np.where(known, values, 0.0)
     known = known.copy()
     for _ in range(layers):
@@ -345,7 +350,7 @@ def _extended(values: Array, known: NDArray[np.bool_], *, layers: int) -> Array:
         new = ~known & (count > 0)
         values[new] = total[new] / count[new]
         known |= new
-    return values
+    return values, known
 
 
 def _manifold(points: Array, triangles: NDArray[np.int64]) -> Manifold:
@@ -431,8 +436,6 @@ def _lattice(
     x, y, z = (2 * np.pi / STEPS * axis for axis in raster.steps())
     g = lattice.function(x, y, z)
     t = threshold(raster.density)
-    if lattice.sheet:  # at t = 0 both surfaces would be one, which Boolean operations take ages for
-        t = np.where(raster.density > EMPTY, t, -APART)
     body = raster.where_positive(t - g) ^ _domain_body(grid)
     if lattice.sheet:
         body = body - raster.where_positive(-t - g)
