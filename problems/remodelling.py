@@ -34,7 +34,9 @@ from toolkit.geometry import femur_with_stem
 
 parser = ArgumentParser()
 parser.add_argument("--size", type=float, default=4.5, help="edge length [mm]")
+parser.add_argument("--radius", type=float, default=8.0, help="that bone senses within [mm]")
 parser.add_argument("--months", type=int, default=24)
+parser.add_argument("--steps", type=int, default=1, help="a month")
 parser.add_argument("--stems", type=int, default=3, help="only the first so many")
 options, _ = parser.parse_known_args()  # the rest is PETSc's
 folder = Path("results/remodelling")
@@ -83,8 +85,10 @@ for name, modulus in list(stems.items())[: options.stems]:
         lazy=s,
         rate=B,
         tissue=tissue,
+        radius=options.radius,
     )
-    courses[name] = bone.run(options.months, steps=options.months, regions=GRUEN)
+    steps = options.steps * options.months
+    courses[name] = bone.run(options.months, steps=steps, regions=GRUEN)
     courses[name].write(folder / name.replace(" ", "_"))
 
 bone_mass_chart(folder / "bone_mass.png", courses, unit="months")

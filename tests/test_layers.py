@@ -61,7 +61,7 @@ BONE_FOREIGN = {
     "nibabel": {"readers"},
     "nrrd": {"readers"},
     "gmsh": {"tetrahedra"},
-    "pyvista": {"contour", "course_charts", "shielding_charts"},
+    "pyvista": {"contour"},
     "matplotlib": {"course_charts", "shielding_charts"},
     "manifold3d": {"contour"},
     "scipy": {

@@ -145,6 +145,32 @@ def test_constraints_hold_at_every_point():
     assert front.values[:, 0].min() == pytest.approx(4 / 0.6, rel=1e-3)
 
 
+@pytest.mark.parallel
+def test_an_end_starts_from_the_best_seed_that_is_feasible():
+    """After one iteration no feasible seed is better in its objective than the front's end."""
+    design = FakeDensity(4 * [0.5], 0.01, 1)
+    compliance, closed = stiff_against_open(design)
+    volume = linear(design, 0.25, "volume")
+    seeds = [0.1, 0.3, 0.595, 0.8]  # of compliance 4/x and permeance 4 (1 − x)
+    front = pareto(
+        compliance,
+        closed,
+        over=design,
+        subject_to=volume <= 0.6,
+        limits={compliance: 20.0},
+        seeds=seeds,
+        points=2,
+        watch=(),
+        iterations=1,
+    )
+    stiff, open_ = (point.result for point in front.points)
+    assert stiff.history.objective[0] == pytest.approx(4 / 0.595)  # 0.8 is of too much volume
+    assert open_.history.objective[0] == pytest.approx(-4 * 0.7)  # 0.1 is too weak
+    assert front.values[0, 0] <= 4 / 0.595 and front.values[1, 1] <= -4 * 0.7
+    with pytest.raises(InputError, match=r"outside the bounds.*1.5"):
+        pareto(compliance, closed, over=design, seeds=[1.5], limits={compliance: 20.0})
+
+
 def test_infeasible_constraints_are_told():
     design = FakeDensity(4 * [0.5], 0.01, 1)
     compliance, closed = stiff_against_open(design)

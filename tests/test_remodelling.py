@@ -381,6 +381,16 @@ def test_a_stiff_neighbour_costs_bone_and_rest_is_rest(comm):
         )
 
 
+def test_rest_is_rest_with_a_radius(comm):
+    """Stimulus and reference are averaged alike; beside metal both vary from cell to cell."""
+    domain, ρ, U = shielded(comm, metal=110e3)
+    options = {"power": 3, "tissue": ["bone"], "lazy": 1e-6, "rate": 20.0, "radius": 2.0}
+    S = Remodelling(domain, density=ρ, energy=U, reference=1.0, **options).stimulus()
+    assert np.ptp(S.x.array[S.x.array > 0]) > 0.1 * S.x.array.max()
+    still = Remodelling(domain, density=ρ, energy=U, reference=S, **options).run(24, steps=2)
+    assert (still.mass == still.mass[0]).all()
+
+
 @pytest.mark.short
 def test_plates_are_the_same_on_any_number_of_ranks(comm):
     """With the filter, and Euler's steps whose length the ranks agree on."""

@@ -209,6 +209,24 @@ def test_a_region_has_a_surface_of_its_own(bar):
         surface.solid_surface(bar, np.ones(bar.num_cells), region="whole")
 
 
+def test_a_lattice_is_nothing_where_the_density_is(bar):
+    """Half a bar of density ½, half of 0; and the first half alone, as two regions."""
+    x = midpoints(bar)[:, 0]
+    bar.name("first", 3, lambda x: x[0] < LENGTHS[0] / 4 + 1e-9)
+    bar.name("second", 3, lambda x: (x[0] > LENGTHS[0] / 4 - 1e-9) & (x[0] < LENGTHS[0] / 2 + 1e-9))
+    density = np.where(x < LENGTHS[0] / 2, 0.5, 0.0)
+    whole = surface.lattice_surface(bar, density, cell=2.0)
+    part = surface.lattice_surface(bar, density, cell=2.0, region=["first", "second"])
+    for made in (whole, part):
+        assert made.watertight and made.components == 1
+        assert made.expected == pytest.approx(108)
+    assert part.points[:, 0].max() == pytest.approx(LENGTHS[0] / 2)
+    assert part.volume == pytest.approx(108, rel=0.03)
+    step = LENGTHS[0] / 12
+    assert whole.points[:, 0].max() < LENGTHS[0] / 2 + step
+    assert whole.volume == pytest.approx(108, rel=0.1)
+
+
 def test_islands_go_and_cavities_stay():
     domain = Domain.box((8.0, 4.0, 4.0), (32, 16, 16), comm=MPI.COMM_SELF)
     centres = midpoints(domain)
@@ -355,6 +373,22 @@ def test_a_graded_front_is_written_whole(folder):
     assert "permeance" in text and "-permeance" not in text
 
 
+def test_a_part_of_a_front_is_printed(tmp_path):
+    """A period makes a lattice of a black and white design, here of two of its three parts."""
+    domain = Domain.box((4.0, 2.0, 2.0), (8, 4, 4), comm=MPI.COMM_SELF)
+    for i, name in enumerate(("one", "two")):
+        domain.name(name, 3, lambda x, i=i: (x[0] > i - 1e-9) & (x[0] < i + 1 + 1e-9))
+    over = Density(domain, radius=None, start=0.5)
+    front = make_front(over)
+    for point in front.points:
+        point.result.design[:] = np.where(midpoints(domain)[:, 0] < 2, 0.5, 1.0)
+    report.write(front, tmp_path, cell=1.0, part=["one", "two"])
+    assert not (tmp_path / "solid.stl").exists()
+    made = reread(tmp_path / "lattice.stl")
+    assert made.bounds[:, 0] == pytest.approx([0, 2], abs=1e-6)
+    assert made.volume == pytest.approx(4.0, rel=0.03)
+
+
 def test_a_black_and_white_front_gives_the_solid(tmp_path):
     domain = Domain.box((4.0, 2.0, 2.0), (8, 4, 4), comm=MPI.COMM_SELF)
     over = Density(domain, radius=None, start=0.5)
@@ -468,21 +502,19 @@ def test_three_objectives_are_drawn_in_pairs(folder):
         assert width > 2 * height
 
 
-def test_a_section_has_the_colours_of_its_cells(tmp_path):
-    """A quarter solid, a quarter empty and half of it hidden behind black."""
-    domain = Domain.box((2.0, 1.0, 1.0), (8, 2, 2), comm=MPI.COMM_SELF)
-    x = midpoints(domain)
-    solid = np.where(x[:, 0] < 0.5, 1.0, 0.0)
-    hidden = np.where(x[:, 0] > 1.0, 1.0, -1.0)
-    file = tmp_path / "section.png"
+@pytest.mark.skipif(not has_renderer(), reason="no libEGL")
+def test_a_body_is_cut_in_the_plane_through_the_origin():
+    """Red before the plane hides the blue behind it, until it is taken away."""
+    domain = Domain.box((2.0, 2.0, 1.0), (4, 4, 2), comm=MPI.COMM_SELF)
     grid = export.gather_mesh(domain)
-    pictures.section_figure(file, grid, [solid], ["box"], behind=hidden, at=0.3)
-    image = pyvista.read(file).active_scalars[:, :3].astype(int)
-    black = (image < 12).all(axis=1).sum()
-    pale = (np.abs(image - [255, 255, 217]) < 3).all(axis=1).sum()  # of YlGnBu's ends
-    blue = (np.abs(image - [8, 29, 88]) < 3).all(axis=1).sum()
-    assert pale == pytest.approx(black / 2, rel=0.1)
-    assert blue == pytest.approx(black / 2, rel=0.1)
+    grid.points[:, 1] -= 1.0
+    before = grid.points[grid.cells].mean(axis=1)[:, 1] < 0
+    parts = [(before, {"color": "red"}), (~before, {"scalars": "one", "cmap": ["blue", "blue"]})]
+    ones = {"one": np.ones(len(grid.cells))}
+    for cut, colour in ((False, 0), (True, 2)):
+        image = pictures.body_view(grid, parts, ones, normal=(0, 1, 0), cut=cut)[20:-20, 20:-20]
+        assert (image[..., colour] > 100).all()
+        assert (np.delete(image[..., :3], colour, axis=-1) < 60).all()
 
 
 def test_the_report_speaks_of_the_functional_that_was_solved(tmp_path):

@@ -320,9 +320,12 @@ def test_charts_are_drawn(comm, tmp_path):
     gruen_chart(folder / "zones.png", {"Ti": np.linspace(-0.2, 0.8, 7), "PEEK": [0.1] * 7})
     load_chart(folder / "load.png", {"Ti": {"bone": 1.3, "stem": -0.3}})
     if has_renderer():
+        half = domain.by_region({"plate": 0.5, "layer": 0.0, "bone": 0.0})
         shielding_map(folder / "map.png", {"Ti": one}, implant=["plate"])
+        shielding_map(folder / "grey.png", {"Ti": one}, implant=["plate"], density={"Ti": half})
     comm.barrier()
-    for name in ("zones.png", "load.png", *(("map.png",) if has_renderer() else ())):
+    maps = ("map.png", "grey.png") if has_renderer() else ()
+    for name in ("zones.png", "load.png", *maps):
         assert (folder / name).stat().st_size > 5000
     with pytest.raises(InputError, match="there are 7 zones"):
         gruen_chart(folder / "zones.png", {"Ti": [0.1, 0.2]})
@@ -330,6 +333,8 @@ def test_charts_are_drawn(comm, tmp_path):
         load_chart(folder / "load.png", {"Ti": {"bone": 1.0}, "PEEK": {"stem": 1.0}})
     with pytest.raises(InputError, match="no volume named 'stem'"):
         shielding_map(folder / "map.png", {"Ti": one}, implant=["stem"])
+    with pytest.raises(InputError, match="'Ti' has no density"):
+        shielding_map(folder / "map.png", {"Ti": one}, implant=["plate"], density={"PEEK": one})
 
 
 def test_mistakes_are_named(comm):

@@ -481,8 +481,14 @@ class Domain:
             )
         return function
 
-    def gather_cells(self, owned: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """Values of all cells in mesh-file order, on every rank; collective."""
+    def gather_cells(self, owned: npt.NDArray[Any] | fem.Function) -> npt.NDArray[np.float64]:
+        """Values of all cells in mesh-file order, on every rank; collective.
+
+        Args:
+            owned: those of this rank's cells, or a cell-wise function.
+        """
+        if isinstance(owned, fem.Function):
+            owned = owned.x.array[self.cell_dofs[: len(self.cells)]]
         counts, order = self._layout
         every = np.empty(self.num_cells)
         send = np.ascontiguousarray(owned, dtype=np.float64)

@@ -52,7 +52,7 @@ class Page:
         chosen: number of the point whose states and surface are written.
         grey: whether that point's design is a graded lattice rather than 0/1.
         cell: the lattice's period that was asked for, if any.
-        part: the named volume that is printed, None for the whole domain.
+        part: the named volume or volumes that are printed, None for the whole domain.
         printable: the surface, None for a plane domain.
         constraints: the user's constraints.
         marks: what the front's picture marks, None for a single minimisation.
@@ -68,7 +68,7 @@ class Page:
     chosen: int = 0
     grey: bool = False
     cell: float | None = None
-    part: str | None = None
+    part: str | Sequence[str] | None = None
     printable: Printable | None = None
     constraints: tuple[Constraint, ...] = ()
     marks: pictures.Marks | None = None

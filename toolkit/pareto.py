@@ -12,7 +12,8 @@ doi:10.1007/BF02591870). With two objectives every point goes into the widest ga
 objective shows at the time: as a bound in its middle, or by the norm of the box that the neighbours
 span. Six bisections suffice to leave no gap above a quarter of either range. With three, the
 targets are spread over the triangle between the ends. Each point starts from the nearest design
-that satisfies its bounds.
+that satisfies its bounds. Designs to begin from, `seeds`, are a baseline too: an end that starts
+from the best of them is at least as good in its objective as any that meets the constraints.
 
 The hypervolume is that between the non-dominated points and a stated reference point, and the knee
 is the non-dominated point that lies furthest from the chord between the ends (Das, Struct. Optim.
@@ -49,6 +50,7 @@ Array = npt.NDArray[np.float64]
 
 AUGMENTATION = 1e-3  # ρ: weight of the sum, which rules out weakly efficient points
 DEGENERATE = 1e3  # growth of the other objective that makes an end of the front meaningless
+NEAR = 1e-4  # share of a bound by which a seed may miss it; the first iteration makes up for it
 MARGIN = 0.1  # the reference point lies this part of the range beyond the worst end
 
 
@@ -117,15 +119,9 @@ class Front:
         Raises:
             InputError: a design outside the density's bounds.
         """
-        over, free, values = self.over, self.over.free, []
+        over, values = self.over, []
         before = over.vector
-        for design in designs:
-            x = np.where(free, design, before)
-            if not np.all((x >= over.lower) & (x <= over.upper)):
-                raise InputError(
-                    f"A design to compare with lies outside the bounds: {np.min(x):g} to "
-                    f"{np.max(x):g}, where {over.lower.min():g} to {over.upper.max():g} may be."
-                )
+        for x in _vectors(designs, over):
             over.update(x)
             values.append([float(functional) for functional in self.functionals])
         over.update(before)
@@ -180,13 +176,15 @@ class Front:
         folder: str | Path,
         *,
         cell: float | None = None,
+        part: str | Sequence[str] | None = None,
         figures: Mapping[str, str] | None = None,
     ) -> Path:
         """Write the report, tables, designs and pictures into a folder; collective.
 
         Args:
             folder: made if it is not there.
-            cell: period of the lattice that a graded design is written as, in units of the mesh.
+            cell: period of the lattice that the design is written as, in units of the mesh.
+            part: the named volume or volumes that are written to print; else all of the domain.
             figures: pictures that the script has drawn into the folder, for the report: caption by
                 file name.
 
@@ -199,7 +197,7 @@ class Front:
         from toolkit import report  # the report room draws fronts, so it stands above this one
 
         def written() -> Path:
-            return report.write(self, folder, cell=cell, figures=figures)
+            return report.write(self, folder, cell=cell, part=part, figures=figures)
 
         return written() if self.groups is None else Path(self.groups.first(written))
 
@@ -244,6 +242,7 @@ def pareto(
     over: Density,
     subject_to: Constraint | Iterable[Constraint] = (),
     limits: Mapping[Functional, float] | None = None,
+    seeds: Iterable[float | Array] = (),
     points: int = 9,
     method: str = "epsilon",
     iterations: int = 25,
@@ -262,6 +261,8 @@ def pareto(
         over: the density; its present design starts the ends. It is left at the knee.
         subject_to: constraints that every point satisfies.
         limits: objective → largest value that is of use. Bounds the ends of the front.
+        seeds: other designs to begin from, numbers or vectors (cells,): an end starts from the
+            best in its objective, of these and the present one, that meets constraints and limits.
         points: number of points, the ends included.
         method: "epsilon" or "tchebycheff".
         iterations: largest number of outer iterations in a stage of an interior point; an end of
@@ -274,8 +275,9 @@ def pareto(
             (`comm=groups.comm`) and states the problem.
 
     Raises:
-        InputError: settings that cannot work, constraints that no design meets, an end that
-            needs a limit on the other objective, or a mesh that does not lie whole on each group.
+        InputError: settings that cannot work, a seed outside the bounds, constraints that no
+            design meets, an end that needs a limit on the other objective, or a mesh that does not
+            lie whole on each group.
     """
     objectives, constraints = (f, g, *more), constraint_list(subject_to)
     hand_over([*objectives, *(c.functional for c in constraints)], over)
@@ -287,6 +289,7 @@ def pareto(
         over=over,
         constraints=constraints,
         limits=_limits(objectives, limits or {}),
+        seeds=_vectors(seeds, over),
         total=points,
         iterations=iterations,
         solver=partial(
@@ -353,6 +356,24 @@ def _limits(objectives: tuple[Functional, ...], given: Mapping[Functional, float
     return found
 
 
+def _vectors(designs: Iterable[float | Array], over: Density) -> list[Array]:
+    """Designs as vectors (cells,); a number leaves what is not free as it is.
+
+    Raises:
+        InputError: a design outside the density's bounds.
+    """
+    found = []
+    for design in designs:
+        x = np.where(over.free, design, over.vector if np.ndim(design) == 0 else design)
+        if not np.all((x >= over.lower) & (x <= over.upper) | ~over.free):
+            raise InputError(
+                f"A design to compare with lies outside the bounds: {np.min(x):g} to "
+                f"{np.max(x):g}, where {over.lower.min():g} to {over.upper.max():g} may be."
+            )
+        found.append(x)
+    return found
+
+
 class _Aim(NamedTuple):
     """A point to be found: what is minimised, under which bounds on objectives, from where."""
 
@@ -381,10 +402,11 @@ class _Search:
         iterations: int,
         tolerance: float,
         solver: Callable[..., Result],
+        seeds: Sequence[Array] = (),
         groups: Groups | None = None,
     ) -> None:
         self.objectives, self.over, self.constraints = objectives, over, constraints
-        self.limits, self.total = limits, total
+        self.limits, self.seeds, self.total = limits, seeds, total
         self.iterations, self.tolerance, self.solver = iterations, tolerance, solver
         self.groups, self.beside = groups, 1 if groups is None else groups.number
         self.results: list[Result] = []
@@ -394,8 +416,9 @@ class _Search:
     def ends(self) -> None:
         """Minimise each objective alone, under the limits on the others."""
         start, first = self.over.vector.copy(), self._measure()
+        starts = self._starts(start, first)
         for some in batched(range(len(self.objectives)), self.beside):
-            self.find([self._end(i, start) for i in some])
+            self.find([self._end(i, starts[i]) for i in some])
             for i in some:
                 self._check_end(i, first)
         corners = np.array(self.values)
@@ -409,6 +432,29 @@ class _Search:
         bounds = {j: self.limits[j] for j in others if np.isfinite(self.limits[j])}
         objective = self.objectives[i]
         return _Aim(Single(objective), bounds, f"least {objective.name}", start, end=True)
+
+    def _starts(self, start: Array, first: Array) -> list[Array]:
+        """For each objective the best of the seeds and the present design that is feasible."""
+        best, starts = np.full(len(first), np.inf), [start] * len(first)
+        for x in (start, *self.seeds) if self.seeds else ():
+            self.over.update(x)
+            values, met = self._measure(), self._meets()
+            useful = values <= np.array(self.limits) + NEAR * np.abs(values)
+            for i, value in enumerate(values):
+                if met and value < best[i] and np.delete(useful, i).all():
+                    best[i], starts[i] = value, x
+        return starts
+
+    def _meets(self) -> bool:
+        """Whether the present design satisfies the user's constraints, the same on every rank."""
+        met = True
+        for constraint in self.constraints:
+            excess = np.nan
+            with suppress(SolverError):
+                excess = constraint.sense * (float(constraint.functional) - constraint.bound)
+            met = met and excess <= NEAR * abs(constraint.bound)
+        functionals = [*self.objectives, *(c.functional for c in self.constraints)]
+        return bool(everyone(functionals, self.over.comm).bcast(met))
 
     def _check_end(self, i: int, first: Array) -> None:
         """Refuse an end that is infeasible, or at which another objective is lost."""

@@ -37,6 +37,7 @@ COLOURS = "YlGnBu"
 INKED = LinearSegmentedColormap.from_list("solid", ["#e9edf0", "#1c2226"])
 STYLE: dict[str, Any] = {"dpi": 160, "facecolor": "white", "bbox_inches": "tight"}
 METAL = "#c9ced3"
+MARROW = "#f3ead2"
 SHADES = {"bone": "#efe6d2", "metal": "#7f95ab"}
 
 
@@ -107,7 +108,7 @@ def _front_panel(
     good = xy[~marks.dominated]
     if marks.baseline is not None:
         uniform = np.asarray(marks.baseline)[:, [first, second]] * signs
-        axes.plot(*uniform.T, "--", color=GREY, lw=1.2, label="uniform density", zorder=1)
+        axes.plot(*uniform.T, "x--", color=GREY, lw=1.2, ms=6, label="compared with", zorder=1)
     if values.shape[1] == 2:
         axes.plot(*good[np.argsort(good[:, 0])].T, color=BLUE, lw=1.2, alpha=0.5, zorder=2)
     axes.plot(*good.T, "o", color=BLUE, ms=7, label="non-dominated", zorder=3)
@@ -319,52 +320,34 @@ def _space_design(
     return _shot(plotter)
 
 
-def section_figure(
-    path: Path,
+def body_view(
     grid: Grid,
-    fields: Sequence[Array],
-    titles: Sequence[str],
+    parts: Sequence[tuple[NDArray[np.bool_], Mapping[str, Any]]],
+    values: Mapping[str, Array],
     *,
-    behind: Array,
-    normal: int = 1,
-    at: float = 0.0,
-    label: str = "density",
-) -> None:
-    """A plane through a 3D domain in several fields, side by side.
+    normal: Any,
+    cut: bool = True,
+) -> NDArray[np.uint8]:
+    """A body in parts, or its half behind a plane through the origin, seen along its normal.
 
     Args:
-        path: the PNG file.
         grid: the whole mesh.
-        fields: values from 0 to 1 of each cell, in mesh-file order.
-        titles: a title for each field.
-        behind: of each cell, a grey from 0 (white) to 1 that hides the fields, or less than 0.
-        normal: axis that the plane lies across.
-        at: where on it.
-        label: of the colour bar.
+        parts: cells and what PyVista's `add_mesh` is told of them, such as their colour.
+        values: fields by name, of each cell, that parts may be coloured by.
+        normal: of the plane, away from which one looks; z is up.
+        cut: whether the half before the plane is taken away.
     """
     mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
-    mesh.cell_data["number"] = np.arange(len(grid.cells))
-    cut = mesh.slice(normal="xyz"[normal], origin=at * np.eye(3)[normal])
-    axes_shown = [axis for axis in range(3) if axis != normal]
-    pieces = [np.asarray(cut.points)[face][:, axes_shown] for face in cut.irregular_faces]
-    number = np.asarray(cut.cell_data["number"])
-    width, height = np.ptp(np.vstack(pieces), axis=0)
-    columns = len(fields)
-    figure = Figure(figsize=(1.9 * columns + 0.8, 1.9 * height / width), layout="constrained")
-    row = figure.subplots(1, columns, squeeze=False)[0]
-    for axes, field, title in zip(row, fields, titles, strict=True):
-        colours = ScalarMappable(Normalize(0, 1), COLOURS).to_rgba(field[number])
-        grey = behind[number]
-        hidden = grey >= 0
-        colours[hidden, :3] = 1 - grey[hidden, None]
-        axes.add_collection(PolyCollection(pieces, facecolors=colours, edgecolors="face", lw=0.2))
-        axes.autoscale_view()
-        axes.set_aspect("equal")
-        axes.set_axis_off()
-        axes.set_title(title, fontsize=9, color=INK)
-    bar = ScalarMappable(Normalize(0, 1), COLOURS)
-    figure.colorbar(bar, ax=figure.axes, label=label, shrink=0.6)
-    figure.savefig(path, **STYLE)
+    mesh.cell_data.update(values)
+    plotter = off_screen()
+    for cells, look in parts:
+        part = mesh.extract_cells(np.flatnonzero(cells))
+        if cut and part.n_cells:
+            part = part.clip(tuple(normal), origin=(0, 0, 0), invert=False)
+        if part.n_cells:
+            plotter.add_mesh(part, show_scalar_bar=False, ambient=0.6, diffuse=0.45, **look)
+    plotter.enable_parallel_projection()
+    return cropped(_shot(plotter, -np.asarray(normal)))
 
 
 def surface_figure(path: Path, surface: Surface) -> None:

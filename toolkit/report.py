@@ -30,7 +30,14 @@ from toolkit.errors import InputError, ToolkitError, agree, together
 from toolkit.export import Grid, gather_mesh, write_csv, write_vtkhdf
 from toolkit.functional import Functional
 from toolkit.page import Page, Printable, document
-from toolkit.surface import lattice_surface, smallest_cell, solid_surface, write_stl
+from toolkit.surface import (
+    lattice_surface,
+    part_of,
+    smallest_cell,
+    solid_surface,
+    within,
+    write_stl,
+)
 
 if TYPE_CHECKING:
     from toolkit.density import Density
@@ -52,6 +59,7 @@ def write(
     folder: str | Path,
     *,
     cell: float | None = None,
+    part: str | Sequence[str] | None = None,
     figures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write a front's results; collective.
@@ -59,8 +67,10 @@ def write(
     Args:
         front: the front.
         folder: made if it is not there; files of earlier results in it are replaced.
-        cell: period of the lattice that a graded design is written as, in the mesh's unit of
-            length; twice the filter's radius without, so that the density varies little in it.
+        cell: period of the lattice that the design is written as, in the mesh's unit of length;
+            without, a graded one has twice the filter's radius, so that the density varies little
+            in it.
+        part: the named volume or volumes that are written to print; else all of the domain.
         figures: pictures that the script has drawn into the folder, shown in the report: caption
             by the name of the PNG file.
 
@@ -78,6 +88,7 @@ def write(
         chosen=front.knee,
         constraints=tuple(front.constraints),
         cell=cell,
+        part=part,
         figures=dict(figures or {}),
     )
     _check_figures(page)
@@ -98,7 +109,7 @@ def write_result(
     name: str = "objective",
     functionals: Functional | Sequence[Functional] = (),
     constraints: Sequence[Constraint] = (),
-    part: str | None = None,
+    part: str | Sequence[str] | None = None,
     figures: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the results of a single minimisation; collective.
@@ -110,7 +121,7 @@ def write_result(
         name: what the objective is called.
         functionals: functionals whose states are written with the density.
         constraints: the constraints, to say of each whether it holds.
-        part: the named volume that is written to print; else all of the domain.
+        part: the named volume or volumes that are written to print; else all of the domain.
         figures: pictures that the script has drawn into the folder, shown in the report: caption
             by the name of the PNG file.
 
@@ -190,7 +201,7 @@ def _write_fields(
         times = [float(i + 1) for i in range(len(steps))]
         write_vtkhdf(page.file("designs.vtkhdf"), domain, steps, times=times)
     over.update(page.run.design[page.chosen])
-    page.grey = over.greyness() > GREY
+    page.grey = page.cell is not None or over.greyness() > GREY
     fields: dict[str, Array | fem.Function] = {
         "density": densities[page.chosen],
         "design": designs[page.chosen],
@@ -237,10 +248,11 @@ def _write_rest(page: Page, densities: list[Array]) -> None:
         except ToolkitError as failure:
             page.notes.append(f"No surface to print was written: {failure}")
     grid = gather_mesh(domain)
+    inside = None if page.part is None else within(domain, page.part)
     with together(domain.comm):
         if grid is not None:
             try:
-                _write_pictures(page, grid, densities)
+                _write_pictures(page, grid, densities, inside)
                 text = document(page, grid)
                 (page.folder / "report.html").write_text(text, encoding="utf-8")
             except OSError as failure:
@@ -272,9 +284,13 @@ def _default_cell(over: Density) -> float:
     return 2 * over.radius if over.radius else 4 * float(np.cbrt(domain.volume / domain.num_cells))
 
 
-def _write_pictures(page: Page, grid: Grid, densities: list[Array]) -> None:
-    """All pictures, on rank 0."""
+def _write_pictures(
+    page: Page, grid: Grid, densities: list[Array], inside: NDArray[np.bool_] | None
+) -> None:
+    """All pictures, on rank 0; designs without what is not inside the part to print."""
     run = page.run
+    if inside is not None:
+        grid, densities = part_of(grid, inside), [density[inside] for density in densities]
     if page.marks is not None:
         pictures.front_figure(page.file("front.png"), run.objectives, run.values, page.marks)
     names = [f"point {i + 1}" for i in range(len(densities))] if page.marks else ["objective"]

@@ -144,7 +144,7 @@ def solid_surface(
     threshold: float = 0.5,
     spacing: float | None = None,
     islands: bool = True,
-    region: str | None = None,
+    region: str | Sequence[str] | None = None,
 ) -> Surface:
     """The surface of the solid part of a 0/1 design; collective.
 
@@ -154,7 +154,7 @@ def solid_surface(
         threshold: cells from this density on are solid.
         spacing: step of the regular grid; half the cube root of the mean cell volume without.
         islands: keep bodies that are not joined to the largest one.
-        region: the named volume that the design is of; else the whole domain.
+        region: the named volume or volumes that the design is of; else the whole domain.
 
     Raises:
         InputError: a 2D domain, no solid cell, an unknown region, a spacing that is not positive,
@@ -178,7 +178,7 @@ def lattice_surface(
     *,
     cell: float,
     family: str = "gyroid",
-    region: str | None = None,
+    region: str | Sequence[str] | None = None,
 ) -> Surface:
     """The surface of a lattice whose local volume fraction is the density; collective.
 
@@ -190,7 +190,7 @@ def lattice_surface(
         density: density of each cell in mesh-file order, (cells,); between about 0.05 and 0.95.
         cell: the lattice's period, in the mesh's unit of length.
         family: "gyroid", "diamond" or "primitive" (sheets), or "gyroid network".
-        region: the named volume that the design is of; else the whole domain.
+        region: the named volume or volumes that the design is of; else the whole domain.
 
     Raises:
         InputError: a 2D domain, an unknown family or region, a period that is not positive or so
@@ -238,7 +238,7 @@ def write_stl(path: str | Path, surface: Surface, domain: Domain) -> Path:
 def _on_first_rank(
     domain: Domain,
     density: Array,
-    region: str | None,
+    region: str | Sequence[str] | None,
     build: Callable[[Grid, Array, Array], Surface],
 ) -> Surface:
     """Gather the mesh or a region of it, build on rank 0, and tell the facts to every rank."""
@@ -253,24 +253,26 @@ def _on_first_rank(
         raise InputError(f"{np.sum(~np.isfinite(density))} densities are not finite numbers.")
     grid = gather_mesh(domain)
     volumes = domain.gather_cells(domain.cell_volumes)
-    inside = np.ones(domain.num_cells, dtype=bool) if region is None else _within(domain, region)
+    inside = np.ones(domain.num_cells, dtype=bool) if region is None else within(domain, region)
     surface: Surface | None = None
     with together(domain.comm):
         if grid is not None:
-            surface = build(_part(grid, inside), volumes[inside], density[inside])
+            surface = build(part_of(grid, inside), volumes[inside], density[inside])
     facts = domain.comm.bcast(None if surface is None else surface[2:], root=0)
     if surface is not None:
         return surface
     return Surface(np.empty((0, 3), np.float32), np.empty((0, 3), np.int64), *facts)
 
 
-def _within(domain: Domain, region: str) -> NDArray[np.bool_]:
-    """Whether each cell is in a named volume, in mesh-file order, on every rank; collective."""
-    owned = np.isin(np.arange(len(domain.cells)), domain.entities(3, region))
+def within(domain: Domain, region: str | Sequence[str]) -> NDArray[np.bool_]:
+    """Whether each cell is in some named volumes, in mesh-file order, on every rank; collective."""
+    names = [region] if isinstance(region, str) else region
+    cells = np.concatenate([domain.entities(3, name) for name in names])
+    owned = np.isin(np.arange(len(domain.cells)), cells)
     return domain.gather_cells(owned) > 0
 
 
-def _part(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
+def part_of(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
     """Some cells of a mesh, and the points that they mention."""
     used, corners = np.unique(grid.corners[kept], return_inverse=True)
     cells = np.searchsorted(used, grid.cells[kept])
@@ -297,7 +299,7 @@ class _Raster:
         )
         sampled = image.sample(cells)
         self.inside = sampled["vtkValidPointMask"].reshape(self.shape, order="F") > 0
-        self.density = _extended(
+        self.density, self.near = _extended(
             np.array(sampled["density"]).reshape(self.shape, order="F"), self.inside, layers=3
         )
 
@@ -309,7 +311,8 @@ class _Raster:
         return x, y, z
 
     def where_positive(self, level: Array) -> Manifold:
-        """The closed body where a function on the grid is positive."""
+        """The closed body near the mesh where a function on the grid is positive."""
+        level = np.where(self.near, level, -np.abs(level).max())
         return _where_positive(level, origin=self.origin, step=self.step)
 
 
@@ -343,8 +346,13 @@ def _nodal(grid: Grid, volumes: Array, density: Array) -> Array:
     return np.bincount(corners, np.repeat(volumes * density, each), len(grid.points)) / weight
 
 
-def _extended(values: Array, known: NDArray[np.bool_], *, layers: int) -> Array:
-    """Values carried outwards by layers of grid points, each the mean of known neighbours."""
+def _extended(
+    values: Array, known: NDArray[np.bool_], *, layers: int
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Values carried outwards by layers of grid points, each the mean of known neighbours.
+
+    Also returns where they now are.
+    """
     values = np.where(known, values, 0.0)
     known = known.copy()
     for _ in range(layers):
@@ -356,7 +364,7 @@ def _extended(values: Array, known: NDArray[np.bool_], *, layers: int) -> Array:
         new = ~known & (count > 0)
         values[new] = total[new] / count[new]
         known |= new
-    return values
+    return values, known
 
 
 def _manifold(points: Array, triangles: NDArray[np.int64]) -> Manifold:

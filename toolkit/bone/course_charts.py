@@ -10,20 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import pyvista
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from toolkit.bone.prognosis import Prognosis
 from toolkit.errors import together
-from toolkit.export import VTK_TYPE, Grid, gather_mesh
-from toolkit.pictures import GREY, INK, STYLE, cropped, off_screen, plain_axes
+from toolkit.export import gather_mesh
+from toolkit.pictures import GREY, INK, MARROW, METAL, STYLE, body_view, plain_axes
 
 __all__ = ["bone_mass_chart", "density_change_map"]
-
-type Array = npt.NDArray[np.float64]
 
 ZONES = ["#1f5f8b", "#4a90c2", "#8fb8d6", "#8a9299", "#e3b19b", "#d9734e", "#a61b1b"]
 SCALE = "RdBu"
@@ -106,10 +102,16 @@ def density_change_map(
 
 def _draw_map(path: Path, views: list[Any], normal: tuple[float, float, float]) -> None:
     largest = max(float(np.abs(change[tissue]).max()) for _, _, change, tissue, _ in views) or 1.0
+    coloured: dict[str, Any] = {"scalars": "change", "cmap": SCALE, "clim": (-largest, largest)}
     figure = Figure(figsize=(3.0 * len(views), 5.2))
     for i, (name, grid, change, tissue, dense) in enumerate(views):
+        looks: list[tuple[Any, dict[str, Any]]] = [
+            (tissue, coloured),
+            (~tissue & dense, {"color": MARROW}),
+            (~tissue & ~dense, {"color": METAL}),
+        ]
         axes = figure.add_subplot(1, len(views), i + 1)
-        axes.imshow(cropped(_view(grid, change, tissue, dense, largest, normal)))
+        axes.imshow(body_view(grid, looks, {"change": change}, normal=normal))
         axes.set_axis_off()
         axes.set_title(name, fontsize=10, color=INK)
     figure.colorbar(
@@ -121,34 +123,3 @@ def _draw_map(path: Path, views: list[Any], normal: tuple[float, float, float]) 
         shrink=0.7,
     )
     figure.savefig(path, **STYLE)
-
-
-def _view(
-    grid: Grid,
-    change: Array,
-    tissue: npt.NDArray[np.bool_],
-    dense: npt.NDArray[np.bool_],
-    largest: float,
-    normal: tuple[float, float, float],
-) -> npt.NDArray[np.uint8]:
-    """The half behind the plane, seen along its normal."""
-    mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
-    mesh.cell_data["change"] = change
-    plotter = off_screen()
-    for cells, style in (
-        (tissue, {"scalars": "change", "cmap": SCALE, "clim": (-largest, largest)}),
-        (~tissue & dense, {"color": "#f3ead2"}),
-        (~tissue & ~dense, {"color": "#b9bec4"}),
-    ):
-        half = mesh.extract_cells(np.flatnonzero(cells)).clip(
-            normal, origin=(0, 0, 0), invert=False
-        )
-        if half.n_cells:
-            plotter.add_mesh(half, show_scalar_bar=False, ambient=0.7, diffuse=0.35, **style)
-    plotter.set_background("white")
-    plotter.enable_parallel_projection()
-    plotter.view_vector(tuple(-n for n in normal), viewup=(0, 0, 1))
-    plotter.enable_anti_aliasing("ssaa")
-    image = plotter.screenshot(return_img=True)
-    plotter.close()
-    return np.asarray(image)

@@ -27,8 +27,8 @@ present stress, which also lets Φ fall. Both are of first order in time.
 
 With one density a cell the law is known to grow checkerboards where g > 1 (Weinans et al. 1992):
 among neighbours that deform alike the denser draws the load and grows. `radius` lets cells sense
-the mean stimulus around them, as osteocytes do (Mullender et al. 1994), by the filter of designs;
-Φ is then no longer certain to fall.
+the mean stimulus around them, as osteocytes do (Mullender et al. 1994), by the filter of designs,
+and compare it with the mean reference there; Φ is then no longer certain to fall.
 
 References:
     Huiskes et al. 1987, doi:10.1016/0021-9290(87)90030-3;
@@ -94,7 +94,8 @@ class Remodelling:
             rate: B, (g/cm³) / (J/g) per unit of time, for example a month.
             bounds: Least and greatest density, g/cm³.
             tissue: Named regions that remodel; all cells if none is named.
-            radius: Of the cone filter that the stimulus is averaged with, mm; None for none.
+            radius: Of the cone filter that stimulus and reference are averaged with in the tissue,
+                mm; None for none.
 
         Raises:
             InputError: A number out of its range, a density or reference that is not cell-wise,
@@ -117,19 +118,32 @@ class Remodelling:
         if self._filter is not None:
             self._filter.assign(self._tissue.astype(float))
             self._inside = self._owned(self._filter.filtered)
+            self._reference = self._averaged(self._reference)
 
     # ---- the law ----------------------------------------------------------------------------
 
     def stimulus(self) -> fem.Function:
         """S in the tissue at the present density, J/g, cell-wise, zero elsewhere; collective.
 
-        The reference that it is for another bone is this function of the intact one.
+        The reference that it is for another bone is this function of the intact one. It is each
+        cell's own; `radius` averages it, and the reference, in the law.
         """
         function = fem.Function(self.domain.cellwise, name="stimulus")
-        self._set(function, self._stimulus())
+        self._set(function, self._own_stimulus())
         return function
 
     def _stimulus(self) -> Array:
+        """S as the law has it, (owned,)."""
+        return self._averaged(self._own_stimulus())
+
+    def _averaged(self, S: Array) -> Array:
+        """The mean around each cell of the tissue, (owned,), by the filter if there is one."""
+        if self._filter is None:
+            return S
+        self._filter.assign(np.where(self._tissue, S, 0.0))
+        return np.where(self._tissue, self._owned(self._filter.filtered) / self._inside, 0.0)
+
+    def _own_stimulus(self) -> Array:
         """S of this rank's cells, (owned,), zero outside the tissue; solves; collective."""
         for state in self._states:
             state.solve()
@@ -137,11 +151,7 @@ class Remodelling:
         if not self._checked:
             self._check_power(U)
         ρ = np.where(self._tissue, self._owned(self.density), 1.0)
-        S = np.where(self._tissue, U / (self.domain.cell_volumes * ρ), 0.0)
-        if self._filter is not None:
-            self._filter.assign(S)
-            S = np.where(self._tissue, self._owned(self._filter.filtered) / self._inside, 0.0)
-        return S
+        return np.where(self._tissue, U / (self.domain.cell_volumes * ρ), 0.0)
 
     def _energies(self) -> Array:
         """∫ U dx over each of this rank's cells at the present fields, (owned,)."""

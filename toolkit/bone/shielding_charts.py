@@ -6,12 +6,12 @@ Functions are collective; rank 0 draws.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import pyvista
 import ufl
 from dolfinx import fem
 from dolfinx.la import InsertMode
@@ -25,9 +25,9 @@ from ufl.core.expr import Expr
 from toolkit.bone.intact import IntactBone
 from toolkit.domain import Domain, completed
 from toolkit.errors import InputError, together
-from toolkit.export import VTK_TYPE, Grid, gather_mesh
+from toolkit.export import Grid, gather_mesh
 from toolkit.functional import Functional
-from toolkit.pictures import INK, METAL, STYLE, cropped, off_screen, plain_axes
+from toolkit.pictures import INK, INKED, MARROW, METAL, STYLE, body_view, plain_axes
 
 __all__ = ["gruen_chart", "load_chart", "shielded_cells", "shielding_map"]
 
@@ -39,12 +39,28 @@ SCALE = "RdBu_r"
 
 
 class _View(NamedTuple):
-    """A bone with its implant: the whole mesh, shielding of each cell, and which are metal."""
+    """A bone with its implant: the whole mesh; shielding, whether metal, and density by cell."""
 
     title: str
     grid: Grid
     shielding: Array
     metal: npt.NDArray[np.bool_]
+    density: Array | None
+
+    def values(self) -> dict[str, Array]:
+        """What cells are coloured by."""
+        density = {} if self.density is None else {"density": self.density}
+        return {"shielding": self.shielding} | density
+
+    def parts(self) -> list[tuple[npt.NDArray[np.bool_], dict[str, Any]]]:
+        """Bone, metal and the rest, each in its look."""
+        bone = np.isfinite(self.shielding)
+        graded = {"scalars": "density", "cmap": INKED, "clim": (0, 1)}
+        return [
+            (bone, {"scalars": "shielding", "cmap": SCALE, "clim": (-1, 1)}),
+            (self.metal, {"color": METAL} if self.density is None else graded),
+            (~bone & ~self.metal, {"color": MARROW}),
+        ]
 
 
 def gruen_chart(
@@ -144,6 +160,7 @@ def shielding_map(
     shielding: Mapping[str, fem.Function],
     *,
     implant: Sequence[str],
+    density: Mapping[str, fem.Function] | None = None,
     normal: tuple[float, float, float] = (0, 1, 0),
 ) -> Path:
     """Shielding on the bone from outside, and cut in half with the implant in it; collective.
@@ -155,25 +172,28 @@ def shielding_map(
         shielding: By the name of the design, what `shielded_cells` has returned.
         implant: Names of the volumes that are drawn as metal; what is neither, such as marrow, is
             pale.
+        density: By the name of the design, a cell-wise density that the implant is coloured by.
         normal: Of the plane through the origin that the bone is cut along, seen against it.
 
     Raises:
-        InputError: A mesh has no such volume, or no design is given.
+        InputError: A mesh has no such volume, no design is given, or one has no density.
     """
     if not shielding:
         raise InputError("shielding_map: give one design at least.")
+    if density is not None and (missing := [name for name in shielding if name not in density]):
+        raise InputError(f"shielding_map: '{missing[0]}' has no density. Give one of each design.")
     views = []
     for name, cells in shielding.items():
         domain = Domain.of(cells)
         metal = np.zeros(len(domain.cell_dofs))
         for region in implant:
             metal[domain.entities(domain.dimension, region)] = 1.0
-        owned = len(domain.cells)
-        values = domain.gather_cells(cells.x.array[domain.cell_dofs[:owned]])
-        inside = domain.gather_cells(metal[:owned]) > 0
+        values = domain.gather_cells(cells)
+        inside = domain.gather_cells(metal[: len(domain.cells)]) > 0
+        filled = None if density is None else domain.gather_cells(density[name])
         grid = gather_mesh(domain)
         if grid is not None:
-            views.append(_View(name, grid, values, inside))
+            views.append(_View(name, grid, values, inside, filled))
     comm = Domain.of(next(iter(shielding.values()))).comm
     with together(comm):
         if comm.rank == 0:
@@ -218,45 +238,18 @@ def shielded_cells(stimulus: Expr, intact: IntactBone, *, over: Sequence[str]) -
 def _draw_map(path: Path, views: Sequence[_View], normal: Array) -> None:
     figure = Figure(figsize=(2.6 * len(views), 8.0))
     figure.subplots_adjust(hspace=0.04, wspace=0.02)
+    rows = figure.subplots(2, len(views), squeeze=False)
     for i, view in enumerate(views):
-        for row, cut in enumerate((False, True)):
-            axes = figure.add_subplot(2, len(views), row * len(views) + i + 1)
-            axes.imshow(cropped(_shot(view, normal, cut=cut)))
+        for axes, cut in zip(rows[:, i], (False, True), strict=True):
+            axes.imshow(body_view(view.grid, view.parts(), view.values(), normal=normal, cut=cut))
             axes.set_axis_off()
-            if row == 0:
-                axes.set_title(view.title, fontsize=10, color=INK)
-    figure.colorbar(
-        ScalarMappable(Normalize(-1, 1), SCALE),
-        ax=figure.axes,
-        label="shielding, 1 − S/S₀",
-        fraction=0.03,
-        pad=0.03,
-        shrink=0.5,
-    )
+        rows[0, i].set_title(view.title, fontsize=10, color=INK)
+    bar = partial(figure.colorbar, fraction=0.03, pad=0.03)
+    shielding = ScalarMappable(Normalize(-1, 1), SCALE)
+    if all(view.density is None for view in views):
+        bar(shielding, ax=rows, label="shielding, 1 − S/S₀", shrink=0.5)
+    else:
+        bar(shielding, ax=rows[0], label="shielding, 1 − S/S₀", shrink=0.9)
+        density = ScalarMappable(Normalize(0, 1), INKED)
+        bar(density, ax=rows[1], label="density of the implant", shrink=0.9)
     figure.savefig(path, **STYLE)
-
-
-def _shot(view: _View, normal: Array, *, cut: bool) -> npt.NDArray[np.uint8]:
-    """The bone as a whole, or its half behind the plane, seen along the plane's normal."""
-    grid = view.grid
-    mesh = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
-    mesh.cell_data["shielding"] = view.shielding
-    plotter = off_screen()
-    bone = np.isfinite(view.shielding)
-    for cells, look in (
-        (bone, {"scalars": "shielding", "cmap": SCALE, "clim": (-1, 1)}),
-        (view.metal, {"color": METAL}),
-        (~bone & ~view.metal, {"color": "#f3ead2"}),
-    ):
-        part = mesh.extract_cells(np.flatnonzero(cells))
-        if cut and part.n_cells:
-            part = part.clip(tuple(normal), origin=(0, 0, 0), invert=False)
-        if part.n_cells:
-            plotter.add_mesh(part, show_scalar_bar=False, ambient=0.6, diffuse=0.45, **look)
-    plotter.set_background("white")
-    plotter.enable_parallel_projection()
-    plotter.view_vector(tuple(-normal), viewup=(0, 0, 1))
-    plotter.enable_anti_aliasing("ssaa")
-    image = plotter.screenshot(return_img=True)
-    plotter.close()
-    return np.asarray(image)
