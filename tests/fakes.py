@@ -63,6 +63,7 @@ class FakeFunctional(Functional):
     """A functional given by numpy functions of the design vector and of the steepness."""
 
     wide = False
+    integrals = ()
 
     def __init__(
         self,
@@ -95,7 +96,10 @@ class FakeReduced:
     """The value and gradient of a fake functional, with the interface of `Reduced`."""
 
     def __init__(self, functional: FakeFunctional, *, over: FakeDensity) -> None:
-        self.functional, self.over = functional, over
+        self.functional, self.over, self.adjoint_solves = functional, over, 0
+
+    def reset(self) -> None:
+        pass
 
     def value(self, x: np.ndarray | None = None) -> float:
         self.functional.calls += 1

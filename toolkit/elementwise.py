@@ -130,6 +130,11 @@ class Elementwise:
         self._multigrid.update(scale and scale.eval(self._mesh, self._cells).reshape(-1))
         self.solver.matrix.assemble()
 
+    def reset(self) -> None:
+        """Take the scales and estimate spectra anew at the next update; collective."""
+        self._fingerprint.forget()
+        self._multigrid.reset()
+
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
         """Solve A x = b, ghosts included; collective."""
         right, left = self.solver.view(b), self.solver.view(x)

@@ -224,6 +224,11 @@ class LinearSolver:
         if self.direct:
             self._check_residual(b, x, transposed)
 
+    def reset(self) -> None:
+        """Drop factors and hierarchies, to be built anew; collective."""
+        self._ksp.reset()
+        self._ksp.setOperators(self.matrix)
+
     def _check_residual(self, b: PETSc.Vec, x: PETSc.Vec, transposed: bool) -> None:
         """Refuse the finite nonsense that the factors of a singular matrix may give."""
         r = self._residual
@@ -238,8 +243,7 @@ class LinearSolver:
         """The error to raise; what is left of the preconditioner is dropped, to be built anew."""
         its, residual = self._ksp.getIterationNumber(), self._ksp.getResidualNorm()
         complaint = self.complaint(reason, its, residual)
-        self._ksp.reset()
-        self._ksp.setOperators(self.matrix)
+        self.reset()
         return SolverError(complaint)
 
     def complaint(self, reason: str, its: int, residual: float) -> str:
@@ -288,8 +292,10 @@ class Operator:
             recipe: How to solve.
             symmetric: Whether the form is symmetric.
             near_null: Owned entries of the near-null-space modes, for multigrid.
-            preconditioner: Context of a preconditioner of PETSc's type python.
+            preconditioner: Context of a preconditioner of PETSc's type python; its `drop`, if it
+                has one, makes it build anew what it keeps.
         """
+        self._drop: Callable[[], None] = getattr(preconditioner, "drop", lambda: None)
         self.form, self.conditions, self.symmetric = form, list(conditions), symmetric
         self.compiled = fem.form(form)
         space = form.arguments()[0].ufl_function_space()
@@ -320,6 +326,12 @@ class Operator:
         if self.symmetric and not self._seen:
             self._check_symmetry()
         self._seen = True
+
+    def reset(self) -> None:
+        """Assemble and set up anew at the next update; collective."""
+        self._fingerprint.forget()
+        self.solver.reset()
+        self._drop()
 
     def _check_symmetry(self) -> None:
         """Refuse a matrix that is not what it was said to be: its adjoints would be wrong."""

@@ -131,8 +131,10 @@ class Stage:
         self.limit, self.tolerance, self.move = iterations, tolerance, move
         self.ledger, self.memory = ledger, memory
         self._steps = 0
-        self.restart()
-        if memory is not None:
+        if memory is None:
+            self.restart()
+        else:
+            self.x, self.rejected = memory.vectors["design"].copy(), 0
             self._steps = memory.integer("steps")
             self._merits = memory.numbers["merits"].tolist()
             self._moves = memory.numbers["moves"].tolist()

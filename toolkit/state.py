@@ -127,6 +127,12 @@ class State(fem.Function):
         for state in stale:
             state.solves += 1
 
+    def reset(self) -> None:
+        """Solve from zero the next time, with a preconditioner made for it; collective."""
+        self.x.array[:] = 0.0
+        self._fingerprint.forget()
+        self.operator.reset()
+
     def _is_stale(self) -> bool:
         """Whether what the residual mentions has changed; solves upstream states; collective."""
         for state in self.upstream:
