@@ -54,11 +54,12 @@ def identity(
         "threshold": str(getattr(over, "threshold", None)),
     }
     found |= {name: str(value) for name, value in options.items()}
-    for functional in functionals:
-        found |= _functional(f"objective {functional.name}", functional)
-    for constraint in constraints:
-        found[f"bound of {constraint.functional.name} ({constraint.sense:+d})"] = [constraint.bound]
-        found |= _functional(f"constraint {constraint.functional.name}", constraint.functional)
+    for number, functional in enumerate(functionals, start=1):
+        found |= _functional(f"objective {number}", functional)
+    for number, constraint in enumerate(constraints, start=1):
+        sense = "at most" if constraint.sense > 0 else "at least"
+        found[f"constraint {number}, {sense}"] = [constraint.bound]
+        found |= _functional(f"constraint {number}", constraint.functional)
     return found
 
 
@@ -89,8 +90,8 @@ def _shown(value: str | list[float] | None) -> str:
 def _functional(name: str, functional: Functional) -> Identity:
     """The forms of a functional and of its states."""
     found: Identity = {}
-    for number, integral in enumerate(functional.integrals):
-        found |= _integral(f"{name}, integral {number + 1}", integral)
+    for number, integral in enumerate(functional.integrals, start=1):
+        found |= _integral(f"{name}, integral {number}", integral)
     for state in functional.states:
         found |= _form(f"equation of {state.name}", state.residual)
         held = [np.ravel(c.g.value) for c in state.conditions if hasattr(c.g, "value")]

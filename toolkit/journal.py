@@ -206,19 +206,35 @@ class Journal:
         self._comm, self._slices = comm, slices
         self._before, self._began = 0.0, time.perf_counter()
         self._gap, self._scale = 0.0, np.zeros(1)
-        self.last = self._scan(1)
+        self.last = 0
+        with together(comm):
+            if comm.rank == 0:
+                self.last = self._scan(self._first())
+        self.last = comm.bcast(self.last)
+
+    def _first(self) -> int:
+        """The evaluation that the replay begins with; on rank 0."""
+        path = self._folder / "memory.h5"
+        if not path.exists():
+            return 1
+        try:
+            with opened(path) as file:
+                return int(file["numbers/evaluations"][()])
+        except InputError as damage:
+            _say(f"{damage} This point begins anew.")
+            path.unlink()
+            return 1
 
     def _scan(self, first: int) -> int:
-        """The number up to which all are on file; what else there is goes; collective."""
+        """The number up to which all are on file; what else there is goes; on rank 0."""
         last = first - 1
-        if self._comm.rank == 0:
-            while self._path(last + 1).exists():
-                last += 1
-            for path in self._folder.glob("*.h5*"):
-                stem = path.name.removesuffix(".h5")
-                if stem[0] == "." or (stem.isdigit() and not first <= int(stem) <= last):
-                    path.unlink(missing_ok=True)
-        return int(self._comm.bcast(last))
+        while self._path(last + 1).exists():
+            last += 1
+        for path in self._folder.glob("*.h5*"):
+            stem = path.name.removesuffix(".h5")
+            if stem[0] == "." or (stem.isdigit() and not first <= int(stem) <= last):
+                path.unlink(missing_ok=True)
+        return last
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:06d}.h5"
@@ -251,9 +267,7 @@ class Journal:
         path = self._folder / "memory.h5"
         if not self._comm.bcast(path.exists()):
             return None
-        memory = read_memory(path, self._slices)
-        self.last = self._scan(memory.integer("evaluations"))
-        return memory
+        return read_memory(path, self._slices)
 
     def recall(self, number: int, x: Array, beta: float) -> Record | None:
         """An evaluation on file, if there is one of that number; collective.
