@@ -34,7 +34,7 @@ class FakeDensity:
         self.slices = Slices(self.comm, self.owned)
         whole = (self.start, self.lower, self.upper, self.free)
         self.own, self.own_lower, self.own_upper, self.own_free = map(self.slices.take, whole)
-        self.beta = 1.0
+        self.beta, self.radius, self.threshold = 1.0, None, 0.5
         self._x = self.start.copy()
         self.domain = SimpleNamespace(
             comm=comm, num_cells=self.size, fingerprint="fake", source="fake"

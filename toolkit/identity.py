@@ -50,8 +50,8 @@ def identity(
         "start": _moments(over.slices.gather(over.own)),
         "bounds": _digest(over.lower, over.upper),
         "free variables": _digest(over.free),
-        "filter radius": str(getattr(over, "radius", None)),
-        "threshold": str(getattr(over, "threshold", None)),
+        "filter radius": str(over.radius),
+        "threshold": str(over.threshold),
     }
     found |= {name: str(value) for name, value in options.items()}
     for number, functional in enumerate(functionals, start=1):
