@@ -65,7 +65,7 @@ def stopped(comm, folder, **options):
 @pytest.mark.parametrize("before", [MPI.COMM_SELF, COMM], ids=["one", "all"])
 @pytest.mark.parametrize("after", [MPI.COMM_SELF, COMM], ids=["one", "all"])
 def test_a_resumed_run_is_the_undisturbed_one(optimizer, before, after, folder):
-    """To the solver's tolerance, also on other ranks; the last evaluation is all it solves again."""
+    """To the solver's tolerance, on other ranks too; it solves the last evaluation again."""
     whole = run(COMM, optimizer=optimizer)
     if before.size > 1 or COMM.rank == 0:
         stopped(before, folder, optimizer=optimizer)
@@ -177,13 +177,13 @@ def test_what_no_form_shows_is_seen_in_the_values(folder):
 
     with pytest.raises(Interrupted):
         run(COMM, mapped(1.0), checkpoint=folder, watch=(stopper(folder),))
-    with pytest.raises(InputError, match="computed again, its values differ by 0.9"):
+    with pytest.raises(InputError, match=r"computed again, its values differ by 0\."):
         run(COMM, mapped(0.5), checkpoint=folder, resume=True)
     if COMM.rank == 0:
         files = sorted((folder / "checkpoint" / "1").iterdir())
         shutil.copy(files[5], files[2])
     COMM.barrier()
-    with pytest.raises(InputError, match="Evaluation 3 .* its design differs by"):
+    with pytest.raises(InputError, match=r"Evaluation 3 .* its design differs by"):
         run(COMM, mapped(1.0), checkpoint=folder, resume=True)
 
 
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_is_refused_before_anything_is_solved(tmp_path):
 
 
 def test_wall_time_stops_a_run_that_can_go_on(folder):
-    with pytest.raises(Interrupted, match="wall time of 0.1 s"):
+    with pytest.raises(Interrupted, match=r"wall time of 0\.1 s"):
         run(COMM, checkpoint=folder, wall_time=0.1)
     rest = run(COMM, checkpoint=folder, resume=True, wall_time=1e6)
     assert rest.iterations == 10
@@ -279,9 +279,15 @@ def front(comm, method="epsilon", groups=None, **options):
     return pareto(f, g, over=design, subject_to=mean <= 0.6, **(given | options))
 
 
-@pytest.mark.parametrize("optimizer", ["mma", "mma-distributed"])
-@pytest.mark.parametrize("method", ["epsilon", "tchebycheff"])
-@pytest.mark.parametrize("point", [1, 2, 4])
+@pytest.mark.parametrize(
+    ("optimizer", "method", "point"),
+    [
+        ("mma", "epsilon", 1),
+        ("mma", "epsilon", 4),
+        ("mma", "tchebycheff", 4),
+        ("mma-distributed", "epsilon", 2),
+    ],
+)
 def test_a_front_goes_on_at_the_point_where_it_was(method, point, optimizer, folder, fake):
     def watch(iteration):
         if iteration.label == f"point {point}/5" and iteration.index == 3 and iteration.rank == 0:

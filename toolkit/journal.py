@@ -245,8 +245,8 @@ class Journal:
         return self._before + time.perf_counter() - self._began
 
     def announce(self, evaluations: int, vectors: int, *, remembers: bool) -> None:
-        """Say how much the files of an unfinished point will be; on rank 0."""
-        if self._comm.rank or self.last:
+        """Say how much the files of an unfinished point will be, before the first one."""
+        if self._comm.rank or self.last or self._folder.name != "1":
             return
         size = 8 * self._slices.size * vectors
         free = shutil.disk_usage(self._checkpoint.folder).free

@@ -161,14 +161,10 @@ class LinearSolver:
         self.name = name
         self.matrix = matrix
         self.iterations: list[int] = []
-        matrix.setOption(PETSc.Mat.Option.SPD, recipe.definite)  # type: ignore[arg-type]
         PETSc.garbage_cleanup(matrix.comm)  # what Python dropped holds communicators until then
-        self._ksp = PETSc.KSP().create(matrix.comm)
-        self._ksp.setOptionsPrefix(f"{name}_")
-        self._ksp.setOperators(matrix)
-        _configure(self._ksp, f"{name}_", recipe.options)
-        if self._ksp.getPC().getType() == PETSc.PC.Type.PYTHON:
-            self._ksp.getPC().setPythonContext(preconditioner)
+        self._recipe, self._preconditioner = recipe, preconditioner
+        self._promise()
+        self._make()
         self._once = self._ksp.getType() == PETSc.KSP.Type.PREONLY
         self.direct = self._once and self._ksp.getPC().getType() in ("lu", "cholesky")
         self._residual = matrix.createVecLeft()
@@ -211,6 +207,7 @@ class LinearSolver:
         Raises:
             SolverError: Not converged, or the matrix is singular.
         """
+        self._promise()
         self._ksp.setInitialGuessNonzero(not self._once)
         try:
             (self._ksp.solveTranspose if transposed else self._ksp.solve)(b, x)
@@ -224,10 +221,31 @@ class LinearSolver:
         if self.direct:
             self._check_residual(b, x, transposed)
 
-    def reset(self) -> None:
-        """Drop factors and hierarchies, to be built anew; collective."""
-        self._ksp.reset()
+    def _promise(self) -> None:
+        """Say that the matrix is definite, which PETSc forgets whenever it is filled."""
+        self.matrix.setOption(PETSc.Mat.Option.SPD, self._recipe.definite)  # type: ignore[arg-type]
+
+    def _make(self) -> None:
+        """Make the Krylov solver, which prepares itself when it first solves; collective."""
+        self._ksp = PETSc.KSP().create(self.matrix.comm)
+        self._ksp.setOptionsPrefix(f"{self.name}_")
         self._ksp.setOperators(self.matrix)
+        _configure(self._ksp, f"{self.name}_", self._recipe.options)
+        if self._ksp.getPC().getType() == PETSc.PC.Type.PYTHON:
+            self._ksp.getPC().setPythonContext(self._preconditioner)
+
+    def reset(self) -> None:
+        """Make the solver anew: what it finds next depends on the matrix alone; collective.
+
+        In parallel MUMPS adds up in the order in which messages happen to come, so each rank
+        factorises the whole matrix.
+        """
+        rtol = self.rtol
+        self._ksp.destroy()
+        self._make()
+        self.rtol = rtol
+        if self.direct and self.matrix.comm.size > 1:
+            _factorise_on_each_rank(self._ksp.getPC(), f"{self.name}_")
 
     def _check_residual(self, b: PETSc.Vec, x: PETSc.Vec, transposed: bool) -> None:
         """Refuse the finite nonsense that the factors of a singular matrix may give."""
@@ -243,7 +261,8 @@ class LinearSolver:
         """The error to raise; what is left of the preconditioner is dropped, to be built anew."""
         its, residual = self._ksp.getIterationNumber(), self._ksp.getResidualNorm()
         complaint = self.complaint(reason, its, residual)
-        self.reset()
+        self._ksp.reset()
+        self._ksp.setOperators(self.matrix)
         return SolverError(complaint)
 
     def complaint(self, reason: str, its: int, residual: float) -> str:
@@ -408,6 +427,20 @@ def _configure(ksp: PETSc.KSP, prefix: str, defaults: dict[str, str | float]) ->
     for key in set_here:
         if not key.startswith(("mg_", "mat_")):  # those are read when the factors are made
             del database[prefix + key]
+
+
+def _factorise_on_each_rank(pc: PETSc.PC, prefix: str) -> None:
+    """Let a factorisation be done on every rank for itself."""
+    database: Any = PETSc.Options()
+    inner = {
+        "pc_type": pc.getType(),
+        "pc_factor_mat_solver_type": pc.getFactorSolverType() or "mumps",
+        "mat_mumps_icntl_14": 60,
+    }
+    for key, value in inner.items():
+        database[f"{prefix}redundant_{key}"] = value
+    pc.setType(PETSc.PC.Type.REDUNDANT)
+    pc.setFromOptions()
 
 
 def _null_space(matrix: PETSc.Mat, modes: Sequence[npt.NDArray[np.float64]]) -> PETSc.NullSpace:
