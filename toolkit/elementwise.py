@@ -141,9 +141,8 @@ class Elementwise:
         try:
             self.solver.solve(right, left)
         except SolverError:
-            if not self._multigrid.rely_on_bounds():
-                raise
-            self.solver.solve(right, left)
+            self._multigrid.rely_on_bounds()
+            self.solver.solve_harder(right, left)
         x.scatter_forward()
 
     def apply(self, x: Array) -> Array:

@@ -28,6 +28,7 @@ from dolfinx.fem import petsc as fem_petsc
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
+from toolkit.errors import SolverError
 from toolkit.saddle import CYCLE
 from toolkit.solver import Fingerprint, LinearSolver, Recipe
 
@@ -171,7 +172,10 @@ class EqualOrder:
             self._look(right, left)
         if not 1 / CLOSE < self._filled / float(self._ε.value) < CLOSE:
             self._fill_darcy()
-        self.solver.solve(right, left)
+        try:
+            self.solver.solve(right, left)
+        except SolverError:
+            self.solver.solve_harder(right, left)
         x.scatter_forward()
         self._learn(right, left)
 

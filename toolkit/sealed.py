@@ -101,7 +101,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     except OSError as failure:
         raise InputError(f"{path} cannot be read: {failure}") from failure
     if not head.startswith(MAGIC):
-        raise InputError(f"{path} is not a whole file of a run: its beginning is another.")
+        raise InputError(f"{path} is damaged from its beginning, or not one that a run wrote.")
     if not whole:
         raise InputError(f"{path} is damaged: it is not the file that was written.")
     try:

@@ -7,6 +7,7 @@ state's name, `-displacement_ksp_rtol 1e-8`.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -30,6 +31,9 @@ __all__ = [
     "is_chosen",
     "versions",
 ]
+
+HARDER = 4  # times as many iterations at the second attempt
+FACTORISED = 300_000  # unknowns up to which the last attempt is a factorisation
 
 
 class Recipe(NamedTuple):
@@ -225,6 +229,25 @@ class LinearSolver:
         """Say that the matrix is definite, which PETSc forgets whenever it is filled."""
         self.matrix.setOption(PETSc.Mat.Option.SPD, self._recipe.definite)  # type: ignore[arg-type]
 
+    def solve_harder(self, b: PETSc.Vec, x: PETSc.Vec, *, transposed: bool = False) -> None:
+        """Solve again after a failure: from zero, set up anew, with more iterations; collective.
+
+        Raises:
+            SolverError: Not converged.
+        """
+        limit = self.limit
+        self._ksp.setTolerances(max_it=HARDER * limit)
+        try:
+            self.solve(b, x, transposed=transposed)
+        finally:
+            self._ksp.setTolerances(max_it=limit)
+        if self.matrix.comm.rank == 0:
+            warnings.warn(
+                f"The state '{self.name}' was not solved in {limit} iterations, but in "
+                f"{self.iterations[-1]}: see whether the design is of use.",
+                stacklevel=2,
+            )
+
     def _make(self) -> None:
         """Make the Krylov solver, which prepares itself when it first solves; collective."""
         self._ksp = PETSc.KSP().create(self.matrix.comm)
@@ -373,8 +396,29 @@ class Operator:
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
         """Solve A x = b, or Aᵀ x = b, ghosts included; collective."""
         right, left = self.solver.view(b), self.solver.view(x)
-        self.solver.solve(right, left, transposed=transposed and not self.symmetric)
+        turned = transposed and not self.symmetric
+        try:
+            self.solver.solve(right, left, transposed=turned)
+        except SolverError as failure:
+            self._rescue(right, left, turned, failure)
         x.scatter_forward()
+
+    def _rescue(
+        self, right: PETSc.Vec, left: PETSc.Vec, turned: bool, failure: SolverError
+    ) -> None:
+        """Solve by more iterations, else by a factorisation if that is possible; collective."""
+        if self.solver.direct or is_chosen(self.solver.name):
+            raise failure
+        try:
+            self.solver.solve_harder(right, left, transposed=turned)
+        except SolverError:
+            if self.solver.matrix.getSize()[0] > FACTORISED:
+                raise
+            recipe = Recipe.direct(definite=False)
+            direct = LinearSolver(self.solver.matrix, f"{self.solver.name}_rescue", recipe)
+            direct.solve(right, left, transposed=turned)
+            if self._comm.rank == 0:
+                warnings.warn(f"{failure} It was solved by a factorisation.", stacklevel=2)
 
     def load(self, form: ufl.Form) -> Callable[[npt.NDArray[np.float64]], None] | None:
         """No faster way to assemble a load than its form."""
