@@ -17,7 +17,7 @@ from toolkit.sealed import opened
 
 pytestmark = pytest.mark.parallel
 COMM = MPI.COMM_WORLD
-HALT = 7
+HALT = 4
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def plate(comm, *, load=-1.0, size=(16, 8), power=3):
 
 def run(comm, problem=None, *, bound=0.4, **options):
     design, compliance, volume, _ = problem or plate(comm)
-    given = {"over": design, "subject_to": volume <= bound, "sharpen": (0, 2), "iterations": 5}
+    given = {"over": design, "subject_to": volume <= bound, "sharpen": (0, 2), "iterations": 3}
     given |= {"tolerance": 1e-9, "watch": ()}
     return minimize(compliance, **(given | options))
 
@@ -61,7 +61,7 @@ def stopped(comm, folder, **options):
 
 
 @pytest.mark.short
-@pytest.mark.parametrize("optimizer", ["mma", "mma-distributed", "slsqp"])
+@pytest.mark.parametrize("optimizer", ["mma", "mma-distributed"])
 @pytest.mark.parametrize("before", [MPI.COMM_SELF, COMM], ids=["one", "all"])
 @pytest.mark.parametrize("after", [MPI.COMM_SELF, COMM], ids=["one", "all"])
 def test_a_resumed_run_is_the_undisturbed_one(optimizer, before, after, folder):
@@ -76,7 +76,7 @@ def test_a_resumed_run_is_the_undisturbed_one(optimizer, before, after, folder):
         folder = mine
     problem = plate(after)
     rest = run(after, problem, checkpoint=folder, resume=True, optimizer=optimizer)
-    assert len(rest.history.objective) == len(whole.history.objective) == 12
+    assert len(rest.history.objective) == len(whole.history.objective) == 8
     np.testing.assert_allclose(rest.history.objective, whole.history.objective, rtol=1e-6)
     np.testing.assert_allclose(rest.history.constraints, whole.history.constraints, rtol=1e-6)
     np.testing.assert_array_equal(rest.history.beta, whole.history.beta)
@@ -88,7 +88,7 @@ def test_a_resumed_run_is_the_undisturbed_one(optimizer, before, after, folder):
     assert not list((folder / "checkpoint").glob("*/*.h5"))
 
 
-@pytest.mark.parametrize("optimizer", ["mma", "mma-distributed"])
+@pytest.mark.parametrize("optimizer", ["slsqp", "mma-distributed"])
 def test_reproducible_runs_are_equal_to_the_last_bit(optimizer, folder):
     options = {"reproducible": True, "optimizer": optimizer}
     whole = run(COMM, **options)
@@ -127,7 +127,7 @@ def test_the_environment_resumes_too(folder, monkeypatch):
     monkeypatch.setenv("TOOLKIT_RESUME", "1")
     seen = []
     run(COMM, checkpoint=folder, watch=(seen.append,))
-    assert seen[0].index == 0 and seen[-1].index == 10
+    assert seen[0].index == 0 and seen[-1].index == 6
 
 
 def test_a_run_that_begins_anew_keeps_the_earlier_one(folder):
@@ -156,7 +156,7 @@ def test_another_problem_is_refused(change, words, folder):
 def test_other_options_and_bounds_are_refused(folder, monkeypatch):
     stopped(COMM, folder)
     for change, words in (
-        ({"iterations": 6}, "iterations: 5 then, 6 now"),
+        ({"iterations": 6}, "iterations: 3 then, 6 now"),
         ({"optimizer": "ccsa"}, "optimizer: mma then, ccsa now"),
         ({"reproducible": True}, "reproducible: False then, True now"),
         ({"bound": 0.41}, "constraint 1, at most: 0.4 then, 0.41 now"),
@@ -258,7 +258,7 @@ def test_wall_time_stops_a_run_that_can_go_on(folder):
     with pytest.raises(Interrupted, match=r"wall time of 0\.1 s"):
         run(COMM, checkpoint=folder, wall_time=0.1)
     rest = run(COMM, checkpoint=folder, resume=True, wall_time=1e6)
-    assert rest.iterations == 10
+    assert rest.iterations == 6
 
 
 # ---- fronts -----------------------------------------------------------------------------------

@@ -186,9 +186,10 @@ class Checkpoint:
                 except OSError as failure:
                     raise InputError(f"{self.folder} cannot be made: {failure}") from failure
         write_run(self.folder / "run.h5", run, comm=self.comm)
-        if self.comm.rank == 0:
-            for point in range(1, len(run.design) + 1):
-                shutil.rmtree(self.folder / str(point), ignore_errors=True)
+        with together(self.comm):
+            if self.comm.rank == 0:
+                for point in range(1, len(run.design) + 1):
+                    shutil.rmtree(self.folder / str(point), ignore_errors=True)
 
 
 class Journal:
