@@ -11,6 +11,13 @@ from toolkit.functional import Functional
 from toolkit.slices import Slices
 
 
+class FakeState:
+    """A state that nothing solves."""
+
+    upstream = ()
+    operator = SimpleNamespace(solver=None)
+
+
 class FakeDensity:
     """A design vector with bounds; filter, projection and mesh are absent."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import FakeDensity, FakeFunctional, FakeReduced, distance, linear
+from fakes import FakeDensity, FakeFunctional, FakeReduced, FakeState, distance, linear
 from mpi4py import MPI
 
 from toolkit.errors import EvaluationError, InputError, SolverError
@@ -237,7 +237,7 @@ def test_no_feasible_design_is_the_reason():
     result = minimize(
         distance(design, 4 * [0.0], "J"),
         over=design,
-        subject_to=distance(design, 4 * [2.0], "gap", states=("u",)) <= 3,
+        subject_to=distance(design, 4 * [2.0], "gap", states=(FakeState(),)) <= 3,
         watch=(),
         iterations=200,
     )

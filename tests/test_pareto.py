@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fakes import FakeDensity, FakeFunctional, FakeReduced, distance, linear
+from fakes import FakeDensity, FakeFunctional, FakeReduced, FakeState, distance, linear
 
 from toolkit.errors import InputError
 from toolkit.pareto import _knee, _Search, pareto
@@ -149,7 +149,7 @@ def test_infeasible_constraints_are_told():
     design = FakeDensity(4 * [0.5], 0.01, 1)
     compliance, closed = stiff_against_open(design)
     stiff = FakeFunctional(
-        design, compliance.function, compliance.slope, name="stiff", states=("u",)
+        design, compliance.function, compliance.slope, name="stiff", states=(FakeState(),)
     )
     with pytest.raises(InputError, match=r"no end of least compliance.*stiff <= 3"):
         pareto(compliance, closed, over=design, subject_to=stiff <= 3, watch=())

@@ -425,6 +425,10 @@ class _Run:
             ending = method(stage)
         except (EvaluationError, SolverError) as error:
             ending = Ending("evaluation failed", str(error))
+        finally:
+            loose = stage.accuracy.restore()
+        if loose and ending.reason != "evaluation failed":
+            self._evaluate_best()
         return self._judge(ending)
 
     def record(self, x: Array, memory: Memory | None) -> Iteration:
@@ -559,6 +563,12 @@ class _Run:
             f"No feasible design was found: {worst.name} is {value:.6g} at the best one. "
             f"{ending.message}",
         )
+
+    def _evaluate_best(self) -> None:
+        """Evaluate the best design as exactly as the solvers do."""
+        values = self.evaluator.at(self.best.design)
+        violation = self.program.violation(values)
+        self.best = self.best._replace(values=values.copy(), violation=violation)
 
     def settle(self) -> None:
         """Leave the density at the best design."""

@@ -10,6 +10,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.accuracy import Accuracy
 from toolkit.adjoint import Reduced
 from toolkit.density import Density
 from toolkit.errors import together
@@ -109,6 +110,7 @@ class Stage:
         share: the free variables of this rank.
         move: the largest step of a variable that a method with move limits takes, of its range.
         ledger: who keeps the accepted points.
+        accuracy: how exactly the states are solved.
         x: (own,) this rank's slice of the last accepted design.
         rejected: trial points since then.
         memory: where a run that was interrupted goes on, else None.
@@ -130,6 +132,8 @@ class Stage:
         self.comm, self.share = evaluator.comm, Share(self.over)
         self.limit, self.tolerance, self.move = iterations, tolerance, move
         self.ledger, self.memory = ledger, memory
+        solved = 0 if memory is None else memory.integer("adjoints")
+        self.accuracy = Accuracy(evaluator, program, solved=solved)
         self._steps = 0
         if memory is None:
             self.restart()
@@ -138,6 +142,7 @@ class Stage:
             self._steps = memory.integer("steps")
             self._merits = memory.numbers["merits"].tolist()
             self._moves = memory.numbers["moves"].tolist()
+            self._ask()
 
     def restart(self) -> Array:
         """Go back to the best design and forget the way to it; its values (k,)."""
@@ -161,9 +166,11 @@ class Stage:
         self._merits.append(self.program.merit(self.evaluator.values))
         if memory is not None:
             merits, moves = self._merits[-CALM - 1 :], self._moves[-CALM:]
-            memory = memory.beside(steps=self._steps, merits=merits, moves=moves)
+            solved = self.accuracy.solved
+            memory = memory.beside(steps=self._steps, merits=merits, moves=moves, adjoints=solved)
         with together(self.comm):
             entry = self.ledger.record(x, memory)
+        self._ask()
         if self._calm():
             return Ending(
                 "converged", f"The last {CALM} iterations changed less than the tolerance."
@@ -178,6 +185,12 @@ class Stage:
         if self.rejected > REJECTED:
             return Ending("converged", "No step that round-off can tell from none is better.")
         return None
+
+    def _ask(self) -> None:
+        """Ask for the accuracy that a step like the last one needs."""
+        if len(self._merits) > 1:
+            before, now = self._merits[-2:]
+            self.accuracy.ask(abs(now - before) / max(abs(now), 1e-30))
 
     def _calm(self) -> bool:
         """Whether the last iterations changed next to nothing, and the others promise no more.

@@ -122,7 +122,7 @@ class State(fem.Function):
             )
         except Exception:
             for state in stale:
-                state._fingerprint.forget()
+                state.forget()
             raise
         for state in stale:
             state.solves += 1
@@ -130,8 +130,12 @@ class State(fem.Function):
     def reset(self) -> None:
         """Solve from zero the next time, with a preconditioner made for it; collective."""
         self.x.array[:] = 0.0
-        self._fingerprint.forget()
+        self.forget()
         self.operator.reset()
+
+    def forget(self) -> None:
+        """Solve again when next asked, whatever has changed."""
+        self._fingerprint.forget()
 
     def _is_stale(self) -> bool:
         """Whether what the residual mentions has changed; solves upstream states; collective."""
