@@ -43,8 +43,13 @@ permeance = Functional(κ * ufl.inner(ufl.grad(p), ufl.grad(p)) * domain.dx, nam
 volume = Functional(ρ * domain.dx, name="volume") / domain.volume
 
 
+resident = []
+
+
 def watch(iteration):
-    """Go slowly, and bring about the fault."""
+    """Go slowly, note the resident memory, and bring about the fault."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    resident.append(pages * os.sysconf("SC_PAGE_SIZE") / 1e6)
     time.sleep(options.slow)
     if iteration.index != 5:
         return
@@ -80,5 +85,5 @@ else:
 designs = np.array([result.design for result in results])
 objective = np.concatenate([result.history.objective for result in results])
 if comm.rank == 0:
-    np.savez(options.folder / "end.npz", design=designs, objective=objective)
+    np.savez(options.folder / "end.npz", design=designs, objective=objective, resident=resident)
     print(results[-1].reason, results[-1].message, file=sys.stderr)

@@ -333,3 +333,18 @@ def test_one_folder_is_for_one_minimisation_of_a_program(folder):
     run(COMM, checkpoint=folder)
     with pytest.raises(InputError, match="give each a folder of its own"):
         run(COMM, checkpoint=folder, iterations=4)
+
+
+def test_totals_over_groups_go_on_together(folder):
+    groups = Groups(COMM.size)
+
+    def problem():
+        design, compliance, volume, u = plate(groups.comm, load=-1.0 - groups.index)
+        return design, groups.total(compliance), volume, u
+
+    whole = run(COMM, problem())
+    with pytest.raises(Interrupted):
+        run(COMM, problem(), checkpoint=folder, watch=(stopper(folder),))
+    rest = run(COMM, problem(), checkpoint=folder, resume=True)
+    np.testing.assert_allclose(rest.history.objective, whole.history.objective, rtol=1e-9)
+    assert rest.evaluations == whole.evaluations
