@@ -58,7 +58,7 @@ def kills() -> None:
             common = (*options, "--reproducible")
             assert run(folder / "whole", *common, ranks=ranks)[0] == 0
             killed, times, lost, before = folder / "killed", 0, 0, 0
-            for _ in range(KILLS // 2):
+            while times < KILLS // 2 and not (killed / "end.npz").exists():
                 process = start(killed, *common, "--slow", "0.1", ranks=ranks, resume=True)
                 await_more(killed, process, chance)
                 victims = ranks_of(killed)
