@@ -49,6 +49,10 @@ test: setup  ## every test in serial, then those marked for two and three ranks
 verify: setup  ## the tables of docs/verification.md (long)
 	$(BIN)/python -m tests.verify
 
+.PHONY: torture
+torture: setup  ## the tables of docs/reliability.md: kills, faults, a soak (ten minutes at most)
+	@$(LIMIT) 10m $(BIN)/python -m tests.torture
+
 # make bench PEERS=FOLDER PEER_PYTHON=PYTHON runs pymoto_cantilever.py of a folder beside it
 BENCH := results/bench
 SIDE := $(if $(PEERS),--peers $(PEERS)) $(if $(PEER_PYTHON),--python $(PEER_PYTHON))

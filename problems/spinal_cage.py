@@ -61,6 +61,7 @@ front = pareto(
     subject_to=[volume <= 0.45],
     limits={compliance: 2.5},
     points=9,
+    checkpoint="results/spinal_cage",
 ).against([0.2, 0.25, 0.3, 0.35, 0.4, 0.45])
 folder = front.write("results/spinal_cage", cell=period)
 if domain.comm.rank == 0:

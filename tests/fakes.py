@@ -41,7 +41,7 @@ class FakeDensity:
         self.slices = Slices(self.comm, self.owned)
         whole = (self.start, self.lower, self.upper, self.free)
         self.own, self.own_lower, self.own_upper, self.own_free = map(self.slices.take, whole)
-        self.beta = 1.0
+        self.beta, self.radius, self.threshold = 1.0, None, 0.5
         self._x = self.start.copy()
         self.domain = SimpleNamespace(
             comm=comm, num_cells=self.size, fingerprint="fake", source="fake"
@@ -70,6 +70,7 @@ class FakeFunctional(Functional):
     """A functional given by numpy functions of the design vector and of the steepness."""
 
     wide = False
+    integrals = ()
 
     def __init__(
         self,
@@ -102,7 +103,10 @@ class FakeReduced:
     """The value and gradient of a fake functional, with the interface of `Reduced`."""
 
     def __init__(self, functional: FakeFunctional, *, over: FakeDensity) -> None:
-        self.functional, self.over = functional, over
+        self.functional, self.over, self.adjoint_solves = functional, over, 0
+
+    def reset(self) -> None:
+        pass
 
     def value(self, x: np.ndarray | None = None) -> float:
         self.functional.calls += 1

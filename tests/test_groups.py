@@ -264,7 +264,7 @@ class InTurn:
     """Groups that do their tasks one after the other, on the ranks of a design."""
 
     def __init__(self, number, comm):
-        self.number, self.comm = number, comm
+        self.number, self.comm, self.world = number, comm, comm
 
     def map(self, task, items):
         return [task(item) for item in items]

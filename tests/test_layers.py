@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parents[1] / "toolkit"
 STOREYS = [  # each room imports from storeys below it and, not in circles, from its own
     ["errors"],
     ["start", "meshfile", "exchange", "bounds", "moduli", "kernels", "slices"],
+    ["sealed", "interruption"],
     ["domain", "material", "memory"],
     ["cell", "symmetry", "levels"],
     ["solver", "auxiliary", "grids"],
@@ -21,7 +22,9 @@ STOREYS = [  # each room imports from storeys below it and, not in circles, from
     ["energy", "total"],
     ["groups"],
     ["responses", "adjoint", "homogenize"],
-    ["checkpoint", "export", "surface", "progress", "pictures", "page", "program", "evaluator"],
+    ["checkpoint", "export", "surface", "progress", "pictures", "page", "program", "identity"],
+    ["journal"],
+    ["evaluator"],
     ["accuracy", "share", "asymptotes"],
     ["stage"],
     ["separable", "volume"],
@@ -36,7 +39,7 @@ STOREY = {room: level for level, rooms in enumerate(STOREYS) for room in rooms}
 FOREIGN = {
     "nlopt": {"callbacks"},
     "petsc4py": {"solver", "saddle", "equal_order", "elementwise", "start"},
-    "h5py": {"meshfile", "checkpoint", "export", "properties"},
+    "h5py": {"meshfile", "sealed", "checkpoint", "export", "properties"},
     "gmsh": {"meshfile"},
     "scipy": {
         *("cell", "criteria", "elementwise", "grids", "multigrid", "symmetry", "properties"),

@@ -399,19 +399,12 @@ def test_constraints_of_one_name_are_both_reported():
     assert result.history.constraints.shape == (len(result.history.objective), 2)
 
 
-def test_a_checkpoint_is_told_every_accepted_point():
-    class Recorder:
-        def __init__(self):
-            self.entries = []
-
-        def record(self, iteration):
-            self.entries.append(iteration)
-
-    design, recorder = FakeDensity(TARGET * 0.5), Recorder()
+def test_a_watcher_is_told_every_accepted_point():
+    design, entries = FakeDensity(TARGET * 0.5), []
     J, mean = distance(design, TARGET, "J"), linear(design, 1 / 20, "mean")
-    result = minimize(J, over=design, subject_to=mean <= 0.9, checkpoint=recorder, watch=())
-    assert [entry.index for entry in recorder.entries] == list(range(result.iterations + 1))
-    last = recorder.entries[-1]
+    result = minimize(J, over=design, subject_to=mean <= 0.9, watch=(entries.append,))
+    assert [entry.index for entry in entries] == list(range(result.iterations + 1))
+    last = entries[-1]
     np.testing.assert_allclose(last.gradients, [2 * (last.design - TARGET), 20 * [1 / 20]])
 
 

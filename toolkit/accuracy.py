@@ -35,7 +35,8 @@ LOOSEST = 100  # times the relative residual that a solver is set to
 class Accuracy:
     """The relative residuals of an objective's states in one stage."""
 
-    def __init__(self, evaluator: Evaluator, program: Program) -> None:
+    def __init__(self, evaluator: Evaluator, program: Program, *, solved: int = 0) -> None:
+        """Look whose states may be less exact; `solved` adjoints were solved in the stage."""
         self._evaluator = evaluator
         minimised, bounded = (
             [r for r, weight in zip(evaluator.reduced, rows.T, strict=True) if np.any(weight != 0)]
@@ -46,12 +47,16 @@ class Accuracy:
         self._states = [s for s in _states(self._reduced) if s.operator.solver not in exact]
         solvers: set[LinearSolver] = {state.operator.solver for state in self._states}
         self._base = {solver: solver.rtol for solver in solvers if not solver.direct}
-        self._solved = self._adjoints()
+        self._before = self._adjoints() - solved
+
+    @property
+    def solved(self) -> int:
+        """How many linear systems were solved for adjoints in this stage."""
+        return self._adjoints() - self._before
 
     def ask(self, gain: float) -> None:
         """Solve from now on as exactly as a step of this relative gain needs."""
-        stationary = self._adjoints() == self._solved
-        ε = min(SHARE * sqrt(gain), COARSEST) if stationary else 0.0
+        ε = 0.0 if self.solved else min(SHARE * sqrt(gain), COARSEST)
         for solver, base in self._base.items():
             solver.rtol = max(min(ε, LOOSEST * base), base)
 

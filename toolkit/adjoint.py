@@ -115,6 +115,16 @@ class Reduced:
             self.over.update(x)
         return self.over.slices.gather(self.slope())
 
+    def reset(self) -> None:
+        """Let the next value and gradient depend on nothing that was solved before; collective."""
+        for state in self.functional.states:
+            state.reset()
+        for adjoint in self._adjoints:
+            adjoint.function.x.array[:] = 0.0
+        self._fingerprint.forget()
+        for _, reduced in self._totals.values():
+            reduced.reset()
+
     def slope(self) -> Vector:
         """∇J at the present design by this rank's variables, (own,); collective.
 

@@ -5,23 +5,18 @@
                               reference, ideal, nadir, hypervolume
     /points/<i>/constraints   values by name, with feasible, reason, iterations, evaluations
     /history/<i>/objective …  one array for each quantity of the point's history
-    /memory                   what an optimizer needs to go on: order, vectors/… in that order,
-                              numbers/…; only where `Keeper` or `write_memory` was asked to
     attributes                mesh fingerprint, versions, command line, ranks, date, options
 
 The design vector is in mesh-file order and whole, so a run written on eight ranks is read on one.
-The file is written by rank 0 under a temporary name, flushed to the disk and moved over the old
-one, so that there is always one whole file. Nothing in it is executed when it is read.
+Rank 0 writes; there is always one whole file (`sealed`). Nothing in it is executed when it is read.
+`write_memory` puts what an optimizer needs to go on into a file of its own: order, vectors/… in
+that order, numbers/….
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -35,13 +30,13 @@ from numpy.typing import NDArray
 
 from toolkit.errors import InputError, agree, together
 from toolkit.memory import Memory
+from toolkit.sealed import opened, sealed
 from toolkit.slices import Slices
 
 if TYPE_CHECKING:
     from toolkit.density import Density
     from toolkit.optimize import Result
     from toolkit.pareto import Front
-    from toolkit.progress import Iteration
 
 type Array = NDArray[np.float64]
 
@@ -74,13 +69,14 @@ class Run:
         objectives: names of the objectives.
         values: objectives of each point, (points, objectives).
         labels: how each point was made.
+        minima: what each point's minimisation has reached, (points,).
         dominated: whether another point is better in every objective, (points,).
         knee: the knee point's number, -1 where there is none.
         hypervolume: with respect to `reference`, NaN for a single minimisation.
         reference, ideal, nadir: points in the space of objectives, (objectives,).
         constraints: for each point the constraints' values by name.
         feasible: whether each point meets its constraints, (points,).
-        reasons: why each point's minimisation ended.
+        reasons, messages: why each point's minimisation ended, in a word and in a sentence.
         iterations, evaluations: counts for each point, (points,).
         seconds: wall time of each point, (points,).
         history: for each point its history, arrays by name.
@@ -91,6 +87,7 @@ class Run:
     objectives: tuple[str, ...]
     values: Array
     labels: tuple[str, ...]
+    minima: Array
     dominated: NDArray[np.bool_]
     knee: int
     hypervolume: float
@@ -100,6 +97,7 @@ class Run:
     constraints: tuple[dict[str, float], ...]
     feasible: NDArray[np.bool_]
     reasons: tuple[str, ...]
+    messages: tuple[str, ...]
     iterations: NDArray[np.int64]
     evaluations: NDArray[np.int64]
     seconds: Array
@@ -156,6 +154,33 @@ def from_front(front: Front) -> Run:
     )
 
 
+def from_points(
+    results: Sequence[Result],
+    over: Density,
+    objectives: Sequence[str],
+    values: Sequence[Array],
+    labels: Sequence[str],
+) -> Run:
+    """The points of a front that is not done: nothing is known of the front as a whole."""
+    nothing = np.full(len(objectives), np.nan)
+    return _record(
+        results,
+        over,
+        objectives=tuple(objectives),
+        values=np.array(values, dtype=float),
+        labels=tuple(labels),
+        dominated=np.zeros(len(results), dtype=bool),
+        knee=-1,
+        hypervolume=float("nan"),
+        reference=nothing,
+        ideal=nothing,
+        nadir=nothing,
+        provenance=provenance(
+            over, options={"seconds": f"{sum(result.seconds for result in results):.1f}"}
+        ),
+    )
+
+
 def _settings(front: Front) -> dict[str, object]:
     """How a front was computed: seconds, and all ranks where it was in groups."""
     found: dict[str, object] = {"seconds": f"{front.seconds:.1f}"}
@@ -166,21 +191,7 @@ def _settings(front: Front) -> dict[str, object]:
 
 def from_result(result: Result, over: Density, *, name: str = "objective") -> Run:
     """A single minimisation as a front of one point."""
-    nothing = np.full(1, np.nan)
-    return _record(
-        [result],
-        over,
-        objectives=(name,),
-        values=np.array([[result.objective]], dtype=float),
-        labels=("minimum",),
-        dominated=np.zeros(1, dtype=bool),
-        knee=-1,
-        hypervolume=float("nan"),
-        reference=nothing,
-        ideal=nothing,
-        nadir=nothing,
-        provenance=provenance(over, options={"seconds": f"{result.seconds:.1f}"}),
-    )
+    return from_points([result], over, [name], [np.array([result.objective])], ["minimum"])
 
 
 def _record(results: Sequence[Result], over: Density, **rest: Any) -> Run:
@@ -190,11 +201,13 @@ def _record(results: Sequence[Result], over: Density, **rest: Any) -> Run:
         raise InputError(f"A design has {design.shape[1:]} entries; the mesh has {over.size} cells")
     return Run(
         design=design,
+        minima=np.array([result.objective for result in results], dtype=float),
         constraints=tuple(
             {name: float(value) for name, value in result.constraints.items()} for result in results
         ),
         feasible=np.array([result.feasible for result in results], dtype=bool),
         reasons=tuple(result.reason for result in results),
+        messages=tuple(result.message for result in results),
         iterations=np.array([result.iterations for result in results], dtype=np.int64),
         evaluations=np.array([result.evaluations for result in results], dtype=np.int64),
         seconds=np.array([result.seconds for result in results], dtype=float),
@@ -216,36 +229,12 @@ def write_run(path: str | Path, run: Run, *, comm: MPI.Comm = MPI.COMM_WORLD) ->
     error: Exception | None = None
     if comm.rank == 0:
         try:
-            _replace(path, run)
+            with sealed(path) as file:
+                _fill(file, run)
         except OSError as failure:
             error = InputError(f"The run cannot be written to {path}: {failure}")
     agree(comm, error)
     return path
-
-
-def _replace(path: Path, run: Run) -> None:
-    """Write the record over the file."""
-    with _instead_of(path) as file:
-        _fill(file, run)
-
-
-@contextmanager
-def _instead_of(path: Path, *, kept: bool = False) -> Iterator[h5py.File]:
-    """A file beside another, with its content if kept; in the end flushed and moved over it."""
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    try:
-        kept = kept and path.is_file()
-        if kept:
-            shutil.copyfile(path, name)
-        with h5py.File(name, "a" if kept else "w") as file:
-            yield file
-        with open(name, "rb") as written:
-            os.fsync(written.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def _fill(file: h5py.File, run: Run) -> None:
@@ -262,6 +251,8 @@ def _fill(file: h5py.File, run: Run) -> None:
     for i in range(len(run.design)):
         point = file.create_group(f"points/{i}", track_order=True)
         point.attrs["reason"] = run.reasons[i]
+        point.attrs["message"] = run.messages[i]
+        point.attrs["minimum"] = float(run.minima[i])
         point.attrs["feasible"] = bool(run.feasible[i])
         point.attrs["iterations"] = int(run.iterations[i])
         point.attrs["evaluations"] = int(run.evaluations[i])
@@ -285,37 +276,14 @@ def read_run(path: str | Path) -> Run:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"There is no file {path}; a run writes `run.h5` into its results folder.")
-    try:
-        with h5py.File(path, "r") as file:
-            if file.attrs.get("format") != FORMAT:
-                raise InputError(f"{path} is an HDF5 file, but not one that a run wrote.")
-            return _read(file)
-    except (OSError, KeyError, ValueError, RuntimeError) as failure:
-        if isinstance(failure, InputError):
-            raise
-        raise InputError(
-            f"{path} is not a whole file of a run ({failure}); take another or run again."
-        ) from failure
-
-
-@dataclass(frozen=True)
-class Keeper:
-    """A checkpoint for `minimize`: the memory of the last accepted point, in one file.
-
-    Attributes:
-        path: the file, such as `run.h5`; what else it holds is kept.
-    """
-
-    path: str | Path
-
-    def record(self, iteration: Iteration) -> None:
-        """Write the memory of an accepted point, if its optimizer has one; collective."""
-        if iteration.memory is not None:
-            write_memory(self.path, iteration.memory)
+    with opened(path) as file:
+        if file.attrs.get("format") != FORMAT:
+            raise InputError(f"{path} is an HDF5 file, but not one that a run wrote.")
+        return _read(file)
 
 
 def write_memory(path: str | Path, memory: Memory) -> Path:
-    """Put a memory into a file, new or old, whole or not at all; collective.
+    """Put a memory into a file, whole or not at all; collective.
 
     Rank 0 writes the ranks' slices as they come, one at a time, with the numbers of their
     variables; no rank has more than its own and one other.
@@ -330,13 +298,11 @@ def write_memory(path: str | Path, memory: Memory) -> Path:
     error: Exception | None = None
     if slices.comm.rank == 0:
         try:
-            with _instead_of(path, kept=True) as file:
-                file.pop("memory", None)
-                group = file.create_group("memory")
+            with sealed(path) as file:
                 for name, value in memory.numbers.items():
-                    group[f"numbers/{name}"] = value
+                    file[f"numbers/{name}"] = value
                 for name, own in arrays.items():
-                    data = group.create_dataset(name, (slices.size,), own.dtype)
+                    data = file.create_dataset(name, (slices.size,), own.dtype)
                     data[: counts[0]] = own
                     _collect(slices.comm, name, counts, data)
         except OSError as failure:
@@ -372,12 +338,8 @@ def read_memory(path: str | Path, slices: Slices) -> Memory:
     Raises:
         InputError: no such file, one without a memory, or one of another number of variables.
     """
-    with together(slices.comm):
-        try:
-            with h5py.File(path, "r") as file:
-                return _recall(file["memory"], slices)
-        except (OSError, KeyError) as failure:
-            raise InputError(f"There is no memory of a run in {path} ({failure}).") from failure
+    with together(slices.comm), opened(Path(path)) as file:
+        return _recall(file, slices)
 
 
 def _recall(group: h5py.Group, slices: Slices) -> Memory:
@@ -409,6 +371,7 @@ def _read(file: h5py.File) -> Run:
         objectives=tuple(front["names"].asstr()[:]),
         values=front["values"][:],
         labels=tuple(front["labels"].asstr()[:]),
+        minima=np.array([point.attrs["minimum"] for point in points], dtype=float),
         dominated=front["dominated"][:],
         knee=int(front["knee"][()]),
         hypervolume=float(front["hypervolume"][()]),
@@ -421,6 +384,7 @@ def _read(file: h5py.File) -> Run:
         ),
         feasible=np.array([point.attrs["feasible"] for point in points], dtype=bool),
         reasons=tuple(str(point.attrs["reason"]) for point in points),
+        messages=tuple(str(point.attrs["message"]) for point in points),
         iterations=np.array([point.attrs["iterations"] for point in points], dtype=np.int64),
         evaluations=np.array([point.attrs["evaluations"] for point in points], dtype=np.int64),
         seconds=np.array([point.attrs["seconds"] for point in points], dtype=float),

@@ -130,15 +130,19 @@ class Elementwise:
         self._multigrid.update(scale and scale.eval(self._mesh, self._cells).reshape(-1))
         self.solver.matrix.assemble()
 
+    def reset(self) -> None:
+        """Take the scales and estimate spectra anew at the next update; collective."""
+        self._fingerprint.forget()
+        self._multigrid.reset()
+
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
         """Solve A x = b, ghosts included; collective."""
         right, left = self.solver.view(b), self.solver.view(x)
         try:
             self.solver.solve(right, left)
         except SolverError:
-            if not self._multigrid.rely_on_bounds():
-                raise
-            self.solver.solve(right, left)
+            self._multigrid.rely_on_bounds()
+            self.solver.solve_harder(right, left)
         x.scatter_forward()
 
     def apply(self, x: Array) -> Array:

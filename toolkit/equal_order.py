@@ -28,6 +28,7 @@ from dolfinx.fem import petsc as fem_petsc
 from petsc4py import PETSc
 from ufl.core.expr import Expr
 
+from toolkit.errors import SolverError
 from toolkit.saddle import CYCLE
 from toolkit.solver import Fingerprint, LinearSolver, Recipe
 
@@ -107,7 +108,8 @@ class EqualOrder:
         p, q = ufl.TrialFunction(scalars), ufl.TestFunction(scalars)
         τ = h**2 / (12 * μ + 4 * α * h**2)
         at_vertices = ufl.dx(domain=domain, metadata=VERTICES)
-        self._ε = fem.Constant(domain, 100 * μ / volume ** (2 / self._d))
+        self._first_ε = 100 * μ / volume ** (2 / self._d)
+        self._ε = fem.Constant(domain, self._first_ε)
         gradient = ufl.inner(ufl.grad(p), ufl.grad(q))
         viscous = fem.form(μ * gradient * ufl.dx)
         self._drag_form = fem.form(α * q * at_vertices)
@@ -152,6 +154,13 @@ class EqualOrder:
         self.solver.matrix.assemble()
         self._seen = False
 
+    def reset(self) -> None:
+        """Assemble and set up anew at the next update, knowing no flow; collective."""
+        self._ε.value = self._first_ε
+        self._fingerprint.forget()
+        for solver in (self.solver, self._velocity, self._darcy):
+            solver.reset()
+
     def _fill_darcy(self) -> None:
         _fill_matrix(self._darcy.matrix, self._darcy_form, self._pinned)
         self._filled = float(self._ε.value)
@@ -163,7 +172,10 @@ class EqualOrder:
             self._look(right, left)
         if not 1 / CLOSE < self._filled / float(self._ε.value) < CLOSE:
             self._fill_darcy()
-        self.solver.solve(right, left)
+        try:
+            self.solver.solve(right, left)
+        except SolverError:
+            self.solver.solve_harder(right, left)
         x.scatter_forward()
         self._learn(right, left)
 

@@ -15,7 +15,17 @@ from types import TracebackType
 
 from mpi4py import MPI
 
-__all__ = ["EvaluationError", "InputError", "SolverError", "ToolkitError", "agree", "together"]
+__all__ = [
+    "EvaluationError",
+    "InputError",
+    "Interrupted",
+    "SolverError",
+    "ToolkitError",
+    "agree",
+    "together",
+]
+
+REQUEUE = 75  # exit code of a run that can go on; EX_TEMPFAIL of sysexits.h
 
 
 class ToolkitError(Exception):
@@ -34,15 +44,27 @@ class EvaluationError(ToolkitError, RuntimeError):
     """A functional or a gradient that is not a finite number."""
 
 
+class Interrupted(SystemExit):
+    """A run that was asked to stop and can go on later: ends the program with code 75."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(REQUEUE)
+        self.message = message
+
+    def __str__(self) -> str:
+        return self.message
+
+
 def agree(comm: MPI.Comm, error: BaseException | None) -> None:
     """Raise on every rank if any rank brings an error; collective.
 
     The rank that failed raises its own exception, the others one of the same class (a
     `ToolkitError` if the class is not one of ours) with the text of the first rank that failed.
     """
-    ours = (EvaluationError, InputError, SolverError)
+    ours = (EvaluationError, InputError, Interrupted, SolverError)
     kind = type(error) if type(error) in ours else None
-    text = str(error) if isinstance(error, ToolkitError) else f"{type(error).__name__}: {error}"
+    told_as_is = isinstance(error, ToolkitError | Interrupted)
+    text = str(error) if told_as_is else f"{type(error).__name__}: {error}"
     told = comm.allgather(None if error is None else (kind, text))
     first = next((entry for entry in told if entry is not None), None)
     if first is None:
@@ -55,10 +77,10 @@ def agree(comm: MPI.Comm, error: BaseException | None) -> None:
 @contextmanager
 def together(comm: MPI.Comm) -> Iterator[None]:
     """A block that may fail on one rank and then raises on all; collective at its end."""
-    error: Exception | None = None
+    error: BaseException | None = None
     try:
         yield
-    except Exception as caught:
+    except (Exception, Interrupted) as caught:
         error = caught
     agree(comm, error)
 

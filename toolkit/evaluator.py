@@ -16,6 +16,7 @@ from toolkit.adjoint import Reduced
 from toolkit.density import Density
 from toolkit.errors import EvaluationError, InputError, ToolkitError, agree, together
 from toolkit.functional import everyone
+from toolkit.journal import Journal
 
 __all__ = ["Evaluator", "probe"]
 
@@ -53,10 +54,15 @@ class Evaluator:
 
     Attributes:
         comm: The ranks that evaluate together: the design's, or those of all groups.
+        journal: Where evaluations are kept and come from, or None.
+        reproducible: Whether each evaluation begins as the first one does: nothing in it depends on
+            those before.
     """
 
     reduced: list[Reduced]
     over: Density
+    journal: Journal | None = None
+    reproducible: bool = False
     count: int = 0
     design: Array | None = None
     values: Array = field(default_factory=lambda: np.empty(0))
@@ -77,21 +83,46 @@ class Evaluator:
 
         Raises:
             EvaluationError: a value that is not finite.
+            Interrupted: the run was asked to stop.
         """
-        comm, other = self.over.comm, self.design is None or not np.array_equal(x, self.design)
-        if comm.allreduce(other, op=MPI.LOR):
-            self.design, self.slopes = None, None
-            self.count += 1
-            with together(self.comm):
-                self.over.assign(x)
-                self.values = np.array([float(reduced.value()) for reduced in self.reduced])
-            own = self.values.copy()
-            self.comm.Bcast(self.values)
-            if self.wide and self.count == 1:
-                self._compare_groups(own)
-            self._check(np.isfinite(self.values), "is", self.values)
-            self.design = x.copy()
+        journal, other = self.journal, self.design is None or not np.array_equal(x, self.design)
+        stop = journal is not None and journal.asked()
+        found = self.comm.allreduce(int(other) + 2 * int(stop), op=MPI.BOR)
+        if not found & 1:
+            return self.values
+        if journal is not None and found & 2:
+            journal.stop()
+        self.design, self.slopes = None, None
+        self.count += 1
+        record = None if journal is None else journal.recall(self.count, x, self.over.beta)
+        if record is None or record.last:
+            self.values = self._solve(x)
+        if journal is not None and record is None:
+            journal.keep(self.count, x, self.over.beta, self.values)
+        if journal is not None and record is not None:
+            if record.last:
+                journal.verify(self.count, record.values, self.values)
+            self.over.assign(x)
+            self.values, self.slopes = record.values, record.slopes
+            for reduced, solves in zip(self.reduced, record.adjoints, strict=True):
+                reduced.adjoint_solves += solves
+        self.design = x.copy()
         return self.values
+
+    def _solve(self, x: Array) -> Array:
+        """Values (k,) at a design (own,), the same on every rank."""
+        with together(self.comm):
+            if self.reproducible:
+                for reduced in self.reduced:
+                    reduced.reset()
+            self.over.assign(x)
+            own = np.array([float(reduced.value()) for reduced in self.reduced])
+        values = own.copy()
+        self.comm.Bcast(values)
+        if self.wide and self.count == 1:
+            self._compare_groups(own, values)
+        self._check(np.isfinite(values), "is", values)
+        return values
 
     def gradients(self) -> Array:
         """Gradients (k, own) at the last design.
@@ -103,6 +134,7 @@ class Evaluator:
             raise ToolkitError("A gradient was asked for before a value.")
         if self.slopes is None:
             slopes = np.empty((len(self.reduced), len(self.design)))
+            before = [reduced.adjoint_solves for reduced in self.reduced]
             with together(self.comm):
                 self.over.assign(self.design)
                 for row, reduced in zip(slopes, self.reduced, strict=True):
@@ -111,6 +143,11 @@ class Evaluator:
             sums = self.over.comm.allreduce(np.sum(slopes, axis=1))
             self._check(np.isfinite(sums), "has a gradient with", sums)
             self.slopes = slopes
+            if self.journal is not None:
+                pairs = zip(before, self.reduced, strict=True)
+                adjoints = [reduced.adjoint_solves - solves for solves, reduced in pairs]
+                evaluated = (self.over.beta, self.values, slopes, adjoints)
+                self.journal.keep(self.count, self.design, *evaluated)
         return self.slopes
 
     def alike(self, own: Array) -> Array:
@@ -130,10 +167,10 @@ class Evaluator:
         self.over.comm.Allreduce(MPI.IN_PLACE, found, op=MPI.LAND)
         return found
 
-    def _compare_groups(self, own: Array) -> None:
+    def _compare_groups(self, own: Array, values: Array) -> None:
         """Refuse a functional that groups state differently and that is no total over them."""
-        error, scale = None, np.abs(self.values).max()
-        for reduced, mine, told in zip(self.reduced, own, self.values, strict=True):
+        error, scale = None, np.abs(values).max()
+        for reduced, mine, told in zip(self.reduced, own, values, strict=True):
             if not np.isclose(mine, told, rtol=1e-3, atol=1e-9 * scale, equal_nan=True):
                 error = InputError(
                     f"{reduced.functional.name} is {told:.6g} in the first group and {mine:.6g} in "

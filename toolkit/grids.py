@@ -105,6 +105,10 @@ class Grid:
         self._mode = np.zeros(0)
         self._diagonal = la.vector(index_map, block)
 
+    def reset(self) -> None:
+        """Begin the next power iteration anew."""
+        self._mode = np.zeros(0)
+
     def work(self, count: int) -> list[Fields]:
         """Three sets of `count` vectors, made once."""
         if count not in self._work:

@@ -193,6 +193,12 @@ class Multigrid:
         for grid in self.grids[:-1]:
             grid.bound_spectrum(estimated=self._estimated)
 
+    def reset(self) -> None:
+        """Estimate spectra anew at the next update."""
+        self._estimated = True
+        for grid in self.grids:
+            grid.reset()
+
     def rely_on_bounds(self) -> bool:
         """Use proved bounds alone from now on; False if that was so already; collective."""
         before, self._estimated = self._estimated, False

@@ -11,8 +11,8 @@ iteration. An error on one rank ends the run on all of them.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -20,11 +20,14 @@ from mpi4py import MPI
 
 from toolkit.adjoint import Reduced
 from toolkit.callbacks import Callbacks
+from toolkit.checkpoint import Run, from_result
 from toolkit.criteria import Criteria
 from toolkit.density import Density
 from toolkit.errors import EvaluationError, InputError, SolverError, together
 from toolkit.evaluator import Evaluator
-from toolkit.functional import Constraint, Functional
+from toolkit.functional import Constraint, Functional, everyone
+from toolkit.identity import identity
+from toolkit.journal import Journal, checkpointing
 from toolkit.memory import Memory
 from toolkit.mirror import Mirror
 from toolkit.mma import MovingAsymptotes
@@ -34,7 +37,7 @@ from toolkit.share import Share
 from toolkit.slices import Sliced, Whole
 from toolkit.stage import Best, Ending, Method, Request, Stage
 
-__all__ = ["History", "Recorder", "Result", "minimize", "solve", "takeover"]
+__all__ = ["History", "Result", "check_settings", "minimize", "recalled", "solve", "takeover"]
 
 Array = npt.NDArray[np.float64]
 Watcher = Callable[[Iteration], None]
@@ -50,13 +53,6 @@ METHODS: dict[str, Method] = {
 
 takeover: Callable[[Sequence[Functional], Density], None] | None = None
 """If set, called with the functionals and the density in place of optimising; then exit."""
-
-
-class Recorder(Protocol):
-    """What a checkpoint is: told every accepted point, on every rank."""
-
-    def record(self, iteration: Iteration) -> None:
-        """Keep an accepted point."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +119,10 @@ def minimize(
     optimizer: str = "mma",
     tolerance: float = 1e-5,
     move: float = 0.2,
-    checkpoint: Recorder | None = None,
-    resume: Memory | None = None,
+    checkpoint: str | Path | None = None,
+    resume: bool | None = None,
+    wall_time: float | None = None,
+    reproducible: bool = False,
     watch: Iterable[Watcher] = (progress,),
     label: str = "",
 ) -> Result:
@@ -145,34 +143,59 @@ def minimize(
             range, that counts as none; three outer iterations running end a stage.
         move: largest step of a variable in an iteration relative to its range, for
             "mma-distributed" and "oc".
-        checkpoint: told every accepted point.
-        resume: an accepted point's `memory`: the iterations after it follow as if the run that it
-            is of had not stopped. The other arguments must be those of that run.
+        checkpoint: the folder of the run's results, in which every evaluation is kept, so that the
+            run can be killed at any instant and resumed; see docs/reliability.md.
+        resume: whether to go on with the run in that folder, if there is one, on any number of
+            ranks; by default where the environment has TOOLKIT_RESUME=1. It must be of the same
+            problem.
+        wall_time: seconds after the start of the program at which the run stops, resumable; so it
+            does at SIGTERM and SIGUSR1. The program then ends with code 75.
+        reproducible: solve each design from zero with preconditioners of its own, so that a resumed
+            run is bit by bit the undisturbed one on as many ranks.
         watch: called with every accepted point, on every rank.
         label: begins its printed lines, to tell runs apart that print side by side.
 
     Raises:
         InputError: bounds that no design meets, a start outside them, an unknown optimizer, an
-            objective that does not depend on the design.
+            objective that does not depend on the design, a checkpoint of another problem.
         EvaluationError: a functional that is not a number at the start.
         SolverError: a state that cannot be solved at the start.
+        Interrupted: the run was asked to stop.
     """
     constraints = constraint_list(subject_to)
-    hand_over([J, *(c.functional for c in constraints)], over)
-    return solve(
-        Single(J),
-        over=over,
-        constraints=constraints,
-        sharpen=sharpen,
-        iterations=iterations,
-        optimizer=optimizer,
-        tolerance=tolerance,
-        move=move,
-        checkpoint=checkpoint,
-        resume=resume,
-        watch=watch,
-        label=label,
-    )
+    functionals = [J, *(c.functional for c in constraints)]
+    hand_over(functionals, over)
+    check_settings(over, iterations, optimizer, tolerance, move)
+    options = {
+        "sharpen": _steepnesses(sharpen, over),
+        "iterations": iterations,
+        "optimizer": optimizer,
+        "tolerance": tolerance,
+        "move": move,
+        "reproducible": reproducible,
+    }
+    problem = None if checkpoint is None else identity([J], constraints, over, options)
+    comm = everyone(functionals, over.comm)
+    with checkpointing(checkpoint, comm, problem, resume=resume, wall_time=wall_time) as kept:
+        if kept is not None and kept.done is not None:
+            return _take_up(kept.done, over)
+        result = solve(
+            Single(J),
+            over=over,
+            constraints=constraints,
+            sharpen=sharpen,
+            iterations=iterations,
+            optimizer=optimizer,
+            tolerance=tolerance,
+            move=move,
+            journal=None if kept is None else kept.journal(1, comm, over.slices),
+            reproducible=reproducible,
+            watch=watch,
+            label=label,
+        )
+        if kept is not None:
+            kept.fold(from_result(result, over, name=J.label))
+    return result
 
 
 def hand_over(functionals: Iterable[Functional], over: Density) -> None:
@@ -209,8 +232,8 @@ def solve(
     tolerance: float,
     watch: Iterable[Watcher],
     move: float = 0.2,
-    checkpoint: Recorder | None = None,
-    resume: Memory | None = None,
+    journal: Journal | None = None,
+    reproducible: bool = False,
     label: str = "",
     reduced: dict[Functional, Reduced] | None = None,
 ) -> Result:
@@ -219,15 +242,14 @@ def solve(
     `reduced` keeps what was derived and compiled for each functional from one call to the next.
     """
     began = time.perf_counter()
-    _check_settings(over, iterations, optimizer, tolerance, move)
-    watchers = ((watch,) if callable(watch) else tuple(watch)) + (
-        (checkpoint.record,) if checkpoint is not None else ()
-    )
+    check_settings(over, iterations, optimizer, tolerance, move)
+    watchers = (watch,) if callable(watch) else tuple(watch)
     method = METHODS[optimizer]
     known = {} if reduced is None else reduced
     run = _Run(goal, over, constraints, watchers, label, known, method.whole)
+    run.evaluator.journal, run.evaluator.reproducible = journal, reproducible
     ending = Ending("converged", "")
-    betas = ((sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)) or (over.beta,)
+    betas = _steepnesses(sharpen, over)
     if run.evaluator.wide and not method.whole:
         able = ", ".join(name for name, other in METHODS.items() if other.whole)
         raise InputError(
@@ -235,23 +257,56 @@ def solve(
             f"over groups, which hold a mesh each. For totals there is: {able}."
         )
     method.check(run.request(betas))
-    if resume is not None:
-        _check_memory(resume, over, method, optimizer, betas)
-        betas = betas[resume.integer("stage") :]
-    for beta in betas:
+    memory = None
+    if journal is not None:
+        memory = journal.memory() if method.remembers else None
+        evaluations, vectors = 2 * len(betas) * (iterations + 1), 1 + len(run.evaluator.reduced)
+        journal.announce(evaluations, vectors, remembers=method.remembers)
+    for beta in betas if memory is None else betas[memory.integer("stage") :]:
         over.sharpen(beta)
         ending = run.stage(
-            method, beta, iterations=iterations, tolerance=tolerance, move=move, memory=resume
+            method, beta, iterations=iterations, tolerance=tolerance, move=move, memory=memory
         )
-        resume = None
+        memory = None
         run.settle()
         if ending.reason == "evaluation failed":
             break
-    return run.result(ending, time.perf_counter() - began)
+    seconds = time.perf_counter() - began if journal is None else journal.elapsed
+    return run.result(ending, seconds)
 
 
-def _check_settings(
-    over: Density, iterations: int, optimizer: str, tolerance: float, move: float
+def recalled(run: Run, over: Density, point: int) -> Result:
+    """A point's result as a file has it, with the density at its steepness; collective."""
+    history = run.history[point]
+    over.sharpen(float(history["beta"][-1]))
+    return Result(
+        design=run.design[point],
+        objective=float(run.minima[point]),
+        constraints=run.constraints[point],
+        feasible=bool(run.feasible[point]),
+        reason=run.reasons[point],
+        message=run.messages[point],
+        history=History(**history | {"evaluations": history["evaluations"].astype(int)}),
+        iterations=int(run.iterations[point]),
+        evaluations=int(run.evaluations[point]),
+        seconds=float(run.seconds[point]),
+    )
+
+
+def _take_up(run: Run, over: Density) -> Result:
+    """The result of a minimisation that was done, with the density left at it; collective."""
+    result = recalled(run, over, 0)
+    over.update(result.design)
+    return result
+
+
+def _steepnesses(sharpen: Sequence[float] | float, over: Density) -> tuple[float, ...]:
+    """The steepness of each stage."""
+    return ((sharpen,) if isinstance(sharpen, int | float) else tuple(sharpen)) or (over.beta,)
+
+
+def check_settings(
+    over: Density, iterations: int, optimizer: str, tolerance: float, move: float = 0.2
 ) -> None:
     """Refuse settings that cannot work, before anything is solved."""
     free = over.comm.allreduce(int(np.count_nonzero(over.own_free)))
@@ -267,22 +322,6 @@ def _check_settings(
     if not 0 < move <= 1:
         raise InputError(f"minimize needs 0 < move <= 1, a share of each range (it is {move}).")
     _check_box(over)
-
-
-def _check_memory(
-    memory: Memory, over: Density, method: Method, optimizer: str, betas: tuple[float, ...]
-) -> None:
-    """Refuse to go on where the memory is not of such a run."""
-    if not method.remembers:
-        able = ", ".join(name for name, other in METHODS.items() if other.remembers)
-        raise InputError(f"optimizer='{optimizer}' cannot resume; there is: {able}.")
-    stage, beta = memory.integer("stage"), float(memory.numbers["beta"])
-    if memory.slices.size != over.size or betas[stage : stage + 1] != (beta,):
-        raise InputError(
-            f"resume is of another run: it has {memory.slices.size} variables and stopped in stage "
-            f"{stage + 1} at steepness {beta:g}, and here are {over.size} and the steepnesses "
-            f"{', '.join(f'{b:g}' for b in betas)}."
-        )
 
 
 def _check_box(over: Density) -> None:
@@ -336,7 +375,7 @@ class _Run:
             if functional not in reduced:
                 reduced[functional] = Reduced(functional, over=over)
         self.evaluator = Evaluator([reduced[functional] for functional in functionals], over)
-        self.log: list[tuple[float, Array, float, float, float, int, float]] = []
+        self.log: list[tuple[Array, float, float, float, float, int, float]] = []
         self.best: Best
         self.iterations, self.number = 0, -1
 
@@ -360,15 +399,19 @@ class _Run:
         first, self.beta = not self.log, beta
         self.number += 1
         try:
-            self._begin(memory)
+            if memory is None:
+                self._begin()
+            else:
+                self._recall(memory)
         except (EvaluationError, SolverError) as error:
             if first:
                 raise
             return Ending("evaluation failed", str(error))
-        if first and memory is None:
-            self._check_start()
-        with together(self.evaluator.comm):
-            self._accept(self.start)
+        if memory is None:
+            if first:
+                self._check_start()
+            with together(self.evaluator.comm):
+                self._accept(self.start)
         stage = Stage(
             self.evaluator,
             self.program,
@@ -391,32 +434,47 @@ class _Run:
     def record(self, x: Array, memory: Memory | None) -> Iteration:
         """Keep the design evaluated last as an outer iteration."""
         self.iterations += 1
-        if memory is not None:
-            memory = memory.beside(
-                beta=self.beta,
-                stage=self.number,
-                iterations=self.iterations,
-                evaluations=self.evaluator.count,
-                **self.program.numbers(),
-            )
         return self._accept(x, memory)
 
-    def _begin(self, memory: Memory | None) -> None:
-        """Evaluate the start of a stage and scale the program there; or as a memory has it."""
+    def _memory(self, memory: Memory) -> Memory:
+        """A method's memory with what the run itself goes on with."""
+        best = self.best
+        memory = replace(memory, vectors=memory.vectors | {"best": best.design})
+        return memory.beside(
+            beta=self.beta,
+            stage=self.number,
+            iterations=self.iterations,
+            evaluations=self.evaluator.count,
+            log=[[*rest, *constraints] for constraints, *rest in self.log],
+            best=[*best.key, best.violation, best.beta, *best.values],
+            **self.program.numbers(),
+        )
+
+    def _recall(self, memory: Memory) -> None:
+        """Go on after the accepted point that a memory is of."""
+        x, numbers = memory.vectors["design"], memory.numbers
         self.evaluator.forget()
-        x = self.over.own.copy() if memory is None else memory.vectors["design"]
-        x = self.evaluator.alike(x)
+        self.evaluator.count = memory.integer("evaluations") - 1
+        self.evaluator.at(x)
+        self.evaluator.gradients()
+        self.program = Program.from_numbers(numbers)
+        self.number, self.iterations = memory.integer("stage"), memory.integer("iterations")
+        self.log = [(row[6:], *row[:4].tolist(), int(row[4]), row[5]) for row in numbers["log"]]
+        infeasible, merit, violation, beta = numbers["best"][:4].tolist()
+        key, values = (bool(infeasible), merit), numbers["best"][4:]
+        self.best, self.fresh = Best(key, memory.vectors["best"], values, violation, beta), False
+        self.previous, self.clock = x.copy(), time.perf_counter()
+
+    def _begin(self) -> None:
+        """Evaluate the start of a stage and scale the program there."""
+        self.evaluator.forget()
+        x = self.evaluator.alike(self.over.own.copy())
         values = self.evaluator.at(x)
         slopes = self.share.take(self.evaluator.gradients())
         norms = np.sqrt(self.share.sum(np.sum(slopes**2, axis=1)))
         self.evaluator.comm.Bcast(norms)
         self.start = x
-        if memory is None:
-            self.program = Program.of(self.goal, self.constraints, self.where, values, norms)
-        else:
-            self.program = Program.from_numbers(memory.numbers)
-            self.number, self.iterations = memory.integer("stage"), memory.integer("iterations")
-            self.evaluator.count = memory.integer("evaluations")
+        self.program = Program.of(self.goal, self.constraints, self.where, values, norms)
         self.previous, self.clock, self.fresh = x, time.perf_counter(), True
 
     def _check_start(self) -> None:
@@ -449,41 +507,39 @@ class _Run:
     def _accept(self, x: Array, memory: Memory | None = None) -> Iteration:
         """Keep an accepted point and tell the watchers."""
         values, now = self.evaluator.values, time.perf_counter()
+        gradients = self.evaluator.gradients()
         violation = self.program.violation(values)
+        objective, grey = self.goal.objective(values), self.over.greyness()
+        change, count = self.share.max(np.abs(x - self.previous)), self.evaluator.count
+        infeasible = violation > FEASIBLE
+        key = (infeasible, violation if infeasible else self.program.merit(values))
+        if self.fresh or key < self.best.key:
+            self.best, self.fresh = Best(key, x.copy(), values.copy(), violation, self.beta), False
+        held = values[self.where]
+        self.log.append((held, objective, violation, change, grey, count, self.beta))
+        if memory is not None:
+            memory = self._memory(memory)
+            if self.evaluator.journal is not None:
+                self.evaluator.journal.remember(memory)
         entry = Iteration(
             label=self.label,
             index=self.iterations,
-            evaluations=self.evaluator.count,
+            evaluations=count,
             name=self.goal.name,
-            objective=self.goal.objective(values),
+            objective=objective,
             constraints=tuple(
                 Bounded(c.functional.name, float(values[j]), "<=" if c.sense > 0 else ">=", c.bound)
                 for c, j in zip(self.constraints, self.where, strict=True)
             ),
             infeasibility=violation,
-            change=self.share.max(np.abs(x - self.previous)),
-            greyness=self.over.greyness(),
+            change=change,
+            greyness=grey,
             beta=self.beta,
             seconds=now - self.clock,
             rank=self.evaluator.comm.rank,
             memory=memory,
             design=self._given(x.copy()),
-            gradients=self._given(self.evaluator.gradients()),
-        )
-        infeasible = violation > FEASIBLE
-        key = (infeasible, violation if infeasible else self.program.merit(values))
-        if self.fresh or key < self.best.key:
-            self.best, self.fresh = Best(key, x.copy(), values.copy(), violation, self.beta), False
-        self.log.append(
-            (
-                entry.objective,
-                values[self.where],
-                violation,
-                entry.change,
-                entry.greyness,
-                entry.evaluations,
-                self.beta,
-            )
+            gradients=self._given(gradients),
         )
         self.previous, self.clock = x.copy(), now
         for watcher in self.watchers:
@@ -522,7 +578,7 @@ class _Run:
     def result(self, ending: Ending, seconds: float) -> Result:
         """The outcome."""
         best, names = self.best, _unique([c.name for c in self.constraints])
-        objective, constraints, infeasibility, change, greyness, evaluations, beta = zip(
+        constraints, objective, infeasibility, change, greyness, evaluations, beta = zip(
             *self.log, strict=True
         )
         return Result(

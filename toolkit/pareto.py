@@ -36,11 +36,21 @@ import moocore
 import numpy as np
 import numpy.typing as npt
 
+from toolkit.checkpoint import Run, from_points
 from toolkit.density import Density
 from toolkit.errors import InputError, SolverError
 from toolkit.functional import Constraint, Functional, everyone
 from toolkit.groups import Groups
-from toolkit.optimize import Result, constraint_list, hand_over, solve
+from toolkit.identity import identity
+from toolkit.journal import Checkpoint, checkpointing
+from toolkit.optimize import (
+    Result,
+    check_settings,
+    constraint_list,
+    hand_over,
+    recalled,
+    solve,
+)
 from toolkit.program import Goal, Rows, Single
 from toolkit.progress import Iteration, progress
 
@@ -249,6 +259,10 @@ def pareto(
     optimizer: str = "mma",
     sharpen: Sequence[float] = (),
     tolerance: float = 1e-4,
+    checkpoint: str | Path | None = None,
+    resume: bool | None = None,
+    wall_time: float | None = None,
+    reproducible: bool = False,
     watch: Iterable[Callable[[Iteration], None]] = (progress,),
     groups: Groups | None = None,
 ) -> Front:
@@ -270,44 +284,71 @@ def pareto(
         optimizer: as in `minimize`.
         sharpen: as in `minimize`, for every point.
         tolerance: as in `minimize`; an end of the front gets a tenth of it.
+        checkpoint: as in `minimize`; once a point is done, its evaluations are replaced by it.
+        resume: as in `minimize`.
+        wall_time: as in `minimize`.
+        reproducible: as in `minimize`.
         watch: as in `minimize`.
         groups: compute as many points at a time as there are groups, each of which holds the mesh
             (`comm=groups.comm`) and states the problem.
 
     Raises:
         InputError: settings that cannot work, a seed outside the bounds, constraints that no
-            design meets, an end that needs a limit on the other objective, or a mesh that does not
-            lie whole on each group.
+            design meets, an end that needs a limit on the other objective, a mesh that does not
+            lie whole on each group, or a checkpoint of another problem.
+        Interrupted: the run was asked to stop.
     """
     objectives, constraints = (f, g, *more), constraint_list(subject_to)
-    hand_over([*objectives, *(c.functional for c in constraints)], over)
+    functionals = [*objectives, *(c.functional for c in constraints)]
+    hand_over(functionals, over)
     _check(objectives, points, method, iterations)
     if groups is not None:
-        _check_groups(groups, over, [*objectives, *(c.functional for c in constraints)])
-    search = _Search(
-        objectives=objectives,
-        over=over,
-        constraints=constraints,
-        limits=_limits(objectives, limits or {}),
-        seeds=_vectors(seeds, over),
-        total=points,
-        iterations=iterations,
-        solver=partial(
-            solve,
-            over=over,
-            optimizer=optimizer,
-            sharpen=sharpen,
-            watch=watch,
-            reduced={},
-        ),
-        tolerance=tolerance,
-        groups=groups,
-    )
+        _check_groups(groups, over, functionals)
+    check_settings(over, iterations, optimizer, tolerance)
+    bounds = _limits(objectives, limits or {})
+    starts = _vectors(seeds, over)
+    options = {
+        "limits": bounds,
+        "seeds": len(starts),
+        "points": points,
+        "method": method,
+        "iterations": iterations,
+        "optimizer": optimizer,
+        "sharpen": sharpen,
+        "tolerance": tolerance,
+        "reproducible": reproducible,
+        "groups": 1 if groups is None else groups.number,
+    }
+    problem = None if checkpoint is None else identity(objectives, constraints, over, options)
+    comm = everyone(functionals, over.comm) if groups is None else groups.world
     began = time.perf_counter()
-    search.ends()
-    if np.all(search.spans > 0):
-        _fill(search, method)
-    return search.front(began)
+    with checkpointing(checkpoint, comm, problem, resume=resume, wall_time=wall_time) as kept:
+        search = _Search(
+            objectives=objectives,
+            over=over,
+            constraints=constraints,
+            limits=bounds,
+            seeds=starts,
+            total=points,
+            iterations=iterations,
+            solver=partial(
+                solve,
+                over=over,
+                optimizer=optimizer,
+                sharpen=sharpen,
+                reproducible=reproducible,
+                watch=watch,
+                reduced={},
+            ),
+            tolerance=tolerance,
+            checkpoint=kept,
+            reproducible=reproducible,
+            groups=groups,
+        )
+        search.ends()
+        if np.all(search.spans > 0):
+            _fill(search, method)
+        return search.front(began)
 
 
 def _check(objectives: tuple[Functional, ...], points: int, method: str, iterations: int) -> None:
@@ -403,11 +444,14 @@ class _Search:
         tolerance: float,
         solver: Callable[..., Result],
         seeds: Sequence[Array] = (),
+        checkpoint: Checkpoint | None = None,
+        reproducible: bool = False,
         groups: Groups | None = None,
     ) -> None:
         self.objectives, self.over, self.constraints = objectives, over, constraints
         self.limits, self.seeds, self.total = limits, seeds, total
         self.iterations, self.tolerance, self.solver = iterations, tolerance, solver
+        self.checkpoint, self.reproducible = checkpoint, reproducible
         self.groups, self.beside = groups, 1 if groups is None else groups.number
         self.results: list[Result] = []
         self.values: list[Array] = []
@@ -480,34 +524,60 @@ class _Search:
         One whose state cannot be solved there is not a number.
         """
         values = np.full(len(self.objectives), np.nan)
+        for objective in self.objectives if self.reproducible else ():
+            for state in objective.states:
+                state.reset()
         for j, objective in enumerate(self.objectives):
             with suppress(SolverError):
                 values[j] = float(objective)
         return np.asarray(everyone(self.objectives, self.over.comm).bcast(values))
 
     def find(self, aims: Sequence[_Aim]) -> None:
-        """Add the points of some aims, found side by side by the groups."""
+        """Add the points of some aims, found side by side by the groups, or from file."""
         numbered = list(enumerate(aims, start=len(self.results) + 1))
-        found = (
-            [self._solve(aim) for aim in numbered]
-            if self.groups is None
-            else self.groups.map(self._solve, numbered)
-        )
+        kept, found = self.checkpoint, None
+        if kept is not None and kept.done is not None and numbered[-1][0] <= len(kept.done.labels):
+            found = [self._recall(kept, kept.done, *aim) for aim in numbered]
+        elif self.groups is None:
+            found = [self._solve(aim) for aim in numbered]
+        else:
+            found = self.groups.map(self._solve, numbered)
         for (result, values), aim in zip(found, aims, strict=True):
             self.results.append(result)
             self.labels.append(aim.label)
             self.values.append(values)
+        if kept is not None and (kept.done is None or numbered[-1][0] > len(kept.done.labels)):
+            names = [objective.label for objective in self.objectives]
+            kept.fold(from_points(self.results, self.over, names, self.values, self.labels))
+
+    def _recall(self, kept: Checkpoint, done: Run, number: int, aim: _Aim) -> tuple[Result, Array]:
+        """A point that is on file.
+
+        Raises:
+            InputError: it was made for another aim.
+        """
+        label = done.labels[number - 1]
+        if label != aim.label:
+            raise InputError(
+                f"Point {number} in {kept.folder} is of another problem: it was made for "
+                f"'{label}', and here it is '{aim.label}'. Start anew without resume."
+            )
+        return recalled(done, self.over, number - 1), done.values[number - 1]
 
     def _solve(self, numbered: tuple[int, _Aim]) -> tuple[Result, Array]:
         """Minimise a goal from its start, under bounds on objectives, and measure the design."""
         number, aim = numbered
         self.over.update(aim.start)
         extra = tuple(self.objectives[j] <= bound for j, bound in aim.bounds.items())
+        kept, slices = self.checkpoint, self.over.slices
+        held = [constraint.functional for constraint in self.constraints]
+        comm = everyone([*self.objectives, *held], self.over.comm)
         result = self.solver(
             aim.goal,
             constraints=self.constraints + extra,
             iterations=2 * self.iterations if aim.end else self.iterations,
             tolerance=self.tolerance / 10 if aim.end else self.tolerance,
+            journal=None if kept is None else kept.journal(number, comm, slices),
             label=f"point {number}/{self.total}",
         )
         return result, self._measure()

@@ -112,6 +112,12 @@ class SaddlePoint:
         fem_petsc.assemble_matrix(darcy, self._darcy_form, self._conditions)
         darcy.assemble()
 
+    def drop(self) -> None:
+        """Drop the hierarchies of the blocks, to be built anew; collective."""
+        self._darcy.reset()
+        if self._made:
+            self._velocity.reset()
+
     def apply(self, pc: PETSc.PC, x: PETSc.Vec, y: PETSc.Vec) -> None:
         """Apply the preconditioner, y = P⁻¹ x; collective."""
         u, p = self._dofs

@@ -45,6 +45,17 @@ class Slices:
             row[order] = every
         return whole.reshape(*np.shape(own)[:-1], self.size)
 
+    def collect(self, own: Array) -> Array | None:
+        """The whole of a vector (own,) on rank 0 alone; collective."""
+        counts, order = self._layout
+        every = np.empty(self.size if self.comm.rank == 0 else 0)
+        self.comm.Gatherv(np.ascontiguousarray(own, dtype=float), [every, counts])
+        if self.comm.rank:
+            return None
+        whole = np.empty(self.size)
+        whole[order] = every
+        return whole
+
     @cached_property
     def _layout(self) -> tuple[list[int], npt.NDArray[np.int64]]:
         return self.comm.allgather(len(self.owned)), np.concatenate(self.comm.allgather(self.owned))

@@ -7,6 +7,7 @@ state's name, `-displacement_ksp_rtol 1e-8`.
 """
 
 import hashlib
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -30,6 +31,9 @@ __all__ = [
     "is_chosen",
     "versions",
 ]
+
+HARDER = 4  # times as many iterations at the second attempt
+FACTORISED = 300_000  # unknowns up to which the last attempt is a factorisation
 
 
 class Recipe(NamedTuple):
@@ -161,14 +165,10 @@ class LinearSolver:
         self.name = name
         self.matrix = matrix
         self.iterations: list[int] = []
-        matrix.setOption(PETSc.Mat.Option.SPD, recipe.definite)  # type: ignore[arg-type]
         PETSc.garbage_cleanup(matrix.comm)  # what Python dropped holds communicators until then
-        self._ksp = PETSc.KSP().create(matrix.comm)
-        self._ksp.setOptionsPrefix(f"{name}_")
-        self._ksp.setOperators(matrix)
-        _configure(self._ksp, f"{name}_", recipe.options)
-        if self._ksp.getPC().getType() == PETSc.PC.Type.PYTHON:
-            self._ksp.getPC().setPythonContext(preconditioner)
+        self._recipe, self._preconditioner = recipe, preconditioner
+        self._promise()
+        self._make()
         self._once = self._ksp.getType() == PETSc.KSP.Type.PREONLY
         self.direct = self._once and self._ksp.getPC().getType() in ("lu", "cholesky")
         self._residual = matrix.createVecLeft()
@@ -211,6 +211,7 @@ class LinearSolver:
         Raises:
             SolverError: Not converged, or the matrix is singular.
         """
+        self._promise()
         self._ksp.setInitialGuessNonzero(not self._once)
         try:
             (self._ksp.solveTranspose if transposed else self._ksp.solve)(b, x)
@@ -223,6 +224,51 @@ class LinearSolver:
             raise self._failure(_REASONS.get(reason, f"reason {reason}"))
         if self.direct:
             self._check_residual(b, x, transposed)
+
+    def _promise(self) -> None:
+        """Say that the matrix is definite, which PETSc forgets whenever it is filled."""
+        self.matrix.setOption(PETSc.Mat.Option.SPD, self._recipe.definite)  # type: ignore[arg-type]
+
+    def solve_harder(self, b: PETSc.Vec, x: PETSc.Vec, *, transposed: bool = False) -> None:
+        """Solve again after a failure: from zero, set up anew, with more iterations; collective.
+
+        Raises:
+            SolverError: Not converged.
+        """
+        limit = self.limit
+        self._ksp.setTolerances(max_it=HARDER * limit)
+        try:
+            self.solve(b, x, transposed=transposed)
+        finally:
+            self._ksp.setTolerances(max_it=limit)
+        if self.matrix.comm.rank == 0:
+            warnings.warn(
+                f"The state '{self.name}' was not solved in {limit} iterations, but in "
+                f"{self.iterations[-1]}: see whether the design is of use.",
+                stacklevel=2,
+            )
+
+    def _make(self) -> None:
+        """Make the Krylov solver, which prepares itself when it first solves; collective."""
+        self._ksp = PETSc.KSP().create(self.matrix.comm)
+        self._ksp.setOptionsPrefix(f"{self.name}_")
+        self._ksp.setOperators(self.matrix)
+        _configure(self._ksp, f"{self.name}_", self._recipe.options)
+        if self._ksp.getPC().getType() == PETSc.PC.Type.PYTHON:
+            self._ksp.getPC().setPythonContext(self._preconditioner)
+
+    def reset(self) -> None:
+        """Make the solver anew: what it finds next depends on the matrix alone; collective.
+
+        In parallel MUMPS adds up in the order in which messages happen to come, so each rank
+        factorises the whole matrix.
+        """
+        rtol = self.rtol
+        self._ksp.destroy()
+        self._make()
+        self.rtol = rtol
+        if self.direct and self.matrix.comm.size > 1:
+            _factorise_on_each_rank(self._ksp.getPC(), f"{self.name}_")
 
     def _check_residual(self, b: PETSc.Vec, x: PETSc.Vec, transposed: bool) -> None:
         """Refuse the finite nonsense that the factors of a singular matrix may give."""
@@ -288,8 +334,10 @@ class Operator:
             recipe: How to solve.
             symmetric: Whether the form is symmetric.
             near_null: Owned entries of the near-null-space modes, for multigrid.
-            preconditioner: Context of a preconditioner of PETSc's type python.
+            preconditioner: Context of a preconditioner of PETSc's type python; its `drop`, if it
+                has one, makes it build anew what it keeps.
         """
+        self._drop: Callable[[], None] = getattr(preconditioner, "drop", lambda: None)
         self.form, self.conditions, self.symmetric = form, list(conditions), symmetric
         self.compiled = fem.form(form)
         space = form.arguments()[0].ufl_function_space()
@@ -321,6 +369,12 @@ class Operator:
             self._check_symmetry()
         self._seen = True
 
+    def reset(self) -> None:
+        """Assemble and set up anew at the next update; collective."""
+        self._fingerprint.forget()
+        self.solver.reset()
+        self._drop()
+
     def _check_symmetry(self) -> None:
         """Refuse a matrix that is not what it was said to be: its adjoints would be wrong."""
         first, last = self._right.getOwnershipRange()
@@ -342,8 +396,29 @@ class Operator:
     def solve(self, b: la.Vector, x: la.Vector, *, transposed: bool = False) -> None:
         """Solve A x = b, or Aᵀ x = b, ghosts included; collective."""
         right, left = self.solver.view(b), self.solver.view(x)
-        self.solver.solve(right, left, transposed=transposed and not self.symmetric)
+        turned = transposed and not self.symmetric
+        try:
+            self.solver.solve(right, left, transposed=turned)
+        except SolverError as failure:
+            self._rescue(right, left, turned, failure)
         x.scatter_forward()
+
+    def _rescue(
+        self, right: PETSc.Vec, left: PETSc.Vec, turned: bool, failure: SolverError
+    ) -> None:
+        """Solve by more iterations, else by a factorisation if that is possible; collective."""
+        if self.solver.direct or is_chosen(self.solver.name):
+            raise failure
+        try:
+            self.solver.solve_harder(right, left, transposed=turned)
+        except SolverError:
+            if self.solver.matrix.getSize()[0] > FACTORISED:
+                raise
+            recipe = Recipe.direct(definite=False)
+            direct = LinearSolver(self.solver.matrix, f"{self.solver.name}_rescue", recipe)
+            direct.solve(right, left, transposed=turned)
+            if self._comm.rank == 0:
+                warnings.warn(f"{failure} It was solved by a factorisation.", stacklevel=2)
 
     def load(self, form: ufl.Form) -> Callable[[npt.NDArray[np.float64]], None] | None:
         """No faster way to assemble a load than its form."""
@@ -396,6 +471,20 @@ def _configure(ksp: PETSc.KSP, prefix: str, defaults: dict[str, str | float]) ->
     for key in set_here:
         if not key.startswith(("mg_", "mat_")):  # those are read when the factors are made
             del database[prefix + key]
+
+
+def _factorise_on_each_rank(pc: PETSc.PC, prefix: str) -> None:
+    """Let a factorisation be done on every rank for itself."""
+    database: Any = PETSc.Options()
+    inner = {
+        "pc_type": pc.getType(),
+        "pc_factor_mat_solver_type": pc.getFactorSolverType() or "mumps",
+        "mat_mumps_icntl_14": 60,
+    }
+    for key, value in inner.items():
+        database[f"{prefix}redundant_{key}"] = value
+    pc.setType(PETSc.PC.Type.REDUNDANT)
+    pc.setFromOptions()
 
 
 def _null_space(matrix: PETSc.Mat, modes: Sequence[npt.NDArray[np.float64]]) -> PETSc.NullSpace:

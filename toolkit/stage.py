@@ -132,10 +132,13 @@ class Stage:
         self.comm, self.share = evaluator.comm, Share(self.over)
         self.limit, self.tolerance, self.move = iterations, tolerance, move
         self.ledger, self.memory = ledger, memory
-        self.accuracy = Accuracy(evaluator, program)
+        solved = 0 if memory is None else memory.integer("adjoints")
+        self.accuracy = Accuracy(evaluator, program, solved=solved)
         self._steps = 0
-        self.restart()
-        if memory is not None:
+        if memory is None:
+            self.restart()
+        else:
+            self.x, self.rejected = memory.vectors["design"].copy(), 0
             self._steps = memory.integer("steps")
             self._merits = memory.numbers["merits"].tolist()
             self._moves = memory.numbers["moves"].tolist()
@@ -163,7 +166,8 @@ class Stage:
         self._merits.append(self.program.merit(self.evaluator.values))
         if memory is not None:
             merits, moves = self._merits[-CALM - 1 :], self._moves[-CALM:]
-            memory = memory.beside(steps=self._steps, merits=merits, moves=moves)
+            solved = self.accuracy.solved
+            memory = memory.beside(steps=self._steps, merits=merits, moves=moves, adjoints=solved)
         with together(self.comm):
             entry = self.ledger.record(x, memory)
         self._ask()

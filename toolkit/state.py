@@ -127,6 +127,12 @@ class State(fem.Function):
         for state in stale:
             state.solves += 1
 
+    def reset(self) -> None:
+        """Solve from zero the next time, with a preconditioner made for it; collective."""
+        self.x.array[:] = 0.0
+        self.forget()
+        self.operator.reset()
+
     def forget(self) -> None:
         """Solve again when next asked, whatever has changed."""
         self._fingerprint.forget()
