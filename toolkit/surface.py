@@ -5,17 +5,17 @@
     lattice   { x ∈ Ω : |g(x)| < t(ρ̄) }  g a triply periodic function such as the gyroid's
                                          sin x cos y + sin y cos z + sin z cos x
 
-t(ρ) is the function for which a whole period at constant t holds the volume fraction ρ; it is
-found by meshing one period, so the local porosity follows ρ wherever ρ varies little across a
-period. From the ρ on at which the pores part and close, there are none: what a boundary would cut
-of closed pores are pits that nothing drains. Cells of density 1 are solid, and what the nodes of the
-cells beside them take from them comes on top. Level sets are taken by marching cubes on a regular
-grid padded with void, which closes them by construction, and cut with the mesh's own boundary by
-exact Boolean operations on manifolds (Manifold library), so that flat faces stay flat and edges
-sharp. A sheet |g| < t is the difference of {g < t} and {g < −t}, each resolved by the grid however
-thin the sheet is; |g| itself is not.
-Taking boundary facets of the kept cells instead would leave edges shared by four triangles
-wherever two cells touch along an edge only, which no repair can make watertight in an STL file.
+t(ρ) is the function for which a whole period at constant t holds the volume fraction ρ; it is found
+by meshing one period, so the local porosity follows ρ wherever ρ varies little across a period.
+From the ρ on at which the pores part and close, there are none: what a boundary would cut of closed
+pores are pits that nothing drains. Cells of density 1 are solid; what the nodes of the cells beside
+them take from them comes on top. Level sets are taken by marching cubes on a regular grid padded
+with void, which closes them by construction, and cut with the mesh's own boundary by exact Boolean
+operations on manifolds (Manifold library), so that flat faces stay flat and edges sharp. A sheet
+|g| < t is the difference of {g < t} and {g < −t}, each resolved by the grid however thin the sheet
+is; |g| itself is not. Taking boundary facets of the kept cells instead would leave edges shared by
+four triangles wherever two cells touch along an edge only, which no repair can make watertight in
+an STL file.
 
 Sources: Lorensen & Cline, doi:10.1145/37401.37422 (marching cubes); Al-Ketan & Abu Al-Rub,
 doi:10.1002/adem.201900524 (sheet and network TPMS lattices, graded density).
