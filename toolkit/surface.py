@@ -5,16 +5,17 @@
     lattice   { x ∈ Ω : |g(x)| < t(ρ̄) }  g a triply periodic function such as the gyroid's
                                          sin x cos y + sin y cos z + sin z cos x
 
-t(ρ) is the function for which a whole period at constant t holds the volume fraction ρ; it is
-found by meshing one period, so the local porosity follows ρ wherever ρ varies little across a
-period. From the ρ on at which the pores part and close, there are none: what a boundary would cut
-of closed pores are pits that nothing drains. Level sets are taken by marching cubes on a regular
-grid padded with void, which closes them by construction, and cut with the mesh's own boundary by
-exact Boolean operations on manifolds (Manifold library), so that flat faces stay flat and edges
-sharp. A sheet |g| < t is the difference of {g < t} and {g < −t}, each resolved by the grid however
-thin the sheet is; |g| itself is not.
-Taking boundary facets of the kept cells instead would leave edges shared by four triangles
-wherever two cells touch along an edge only, which no repair can make watertight in an STL file.
+t(ρ) is the function for which a whole period at constant t holds the volume fraction ρ; it is found
+by meshing one period, so the local porosity follows ρ wherever ρ varies little across a period.
+From the ρ on at which the pores part and close, there are none: what a boundary would cut of closed
+pores are pits that nothing drains. Cells of density 1 are solid; what the nodes of the cells beside
+them take from them comes on top. Level sets are taken by marching cubes on a regular grid padded
+with void, which closes them by construction, and cut with the mesh's own boundary by exact Boolean
+operations on manifolds (Manifold library), so that flat faces stay flat and edges sharp. A sheet
+|g| < t is the difference of {g < t} and {g < −t}, each resolved by the grid however thin the sheet
+is; |g| itself is not. Taking boundary facets of the kept cells instead would leave edges shared by
+four triangles wherever two cells touch along an edge only, which no repair can make watertight in
+an STL file.
 
 Sources: Lorensen & Cline, doi:10.1145/37401.37422 (marching cubes); Al-Ketan & Abu Al-Rub,
 doi:10.1002/adem.201900524 (sheet and network TPMS lattices, graded density).
@@ -280,9 +281,14 @@ def part_of(grid: Grid, kept: NDArray[np.bool_]) -> Grid:
 
 
 class _Raster:
-    """A regular grid over the mesh, with a margin of two steps, and the nodal density on it."""
+    """A regular grid over the mesh, with a margin of two steps, and the nodal density on it.
 
-    def __init__(self, grid: Grid, volumes: Array, density: Array, step: float) -> None:
+    Cells of density 1 may keep it, though their corners have the mean with what lies beside them.
+    """
+
+    def __init__(
+        self, grid: Grid, volumes: Array, density: Array, step: float, *, keep: bool = False
+    ) -> None:
         low, high = grid.points.min(axis=0), grid.points.max(axis=0)
         self.step = step
         self.origin = low - (2 + OFFSET) * step
@@ -294,13 +300,17 @@ class _Raster:
             )
         cells = pyvista.UnstructuredGrid({VTK_TYPE[grid.shape]: grid.cells}, grid.points)
         cells.point_data["density"] = _nodal(grid, volumes, density)
+        cells.cell_data["whole"] = (density >= 1.0).astype(float)
         image = pyvista.ImageData(
             dimensions=self.shape, spacing=(step,) * 3, origin=tuple(self.origin)
         )
         sampled = image.sample(cells)
         self.inside = sampled["vtkValidPointMask"].reshape(self.shape, order="F") > 0
+        values = np.array(sampled["density"])
+        if keep:
+            values[sampled["whole"] > 0] = 1.0
         self.density, self.near = _extended(
-            np.array(sampled["density"]).reshape(self.shape, order="F"), self.inside, layers=3
+            values.reshape(self.shape, order="F"), self.inside, layers=3
         )
 
     def steps(self) -> tuple[Array, Array, Array]:
@@ -446,7 +456,7 @@ def _lattice(
     lattice: _Lattice,
 ) -> Surface:
     """The lattice on rank 0."""
-    raster = _Raster(grid, volumes, density, cell / STEPS)
+    raster = _Raster(grid, volumes, density, cell / STEPS, keep=True)
     x, y, z = (2 * np.pi / STEPS * axis for axis in raster.steps())
     g = lattice.function(x, y, z)
     t = threshold(raster.density)

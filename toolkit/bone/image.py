@@ -11,7 +11,7 @@ In parallel an image is whole on every rank (4 bytes a voxel and rank): rank 0 r
 broadcasts. What is made of it, meshes and fields, is distributed. Crop what is not needed.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from pathlib import Path
@@ -74,7 +74,7 @@ class Image:
     def of(
         cls,
         values: npt.ArrayLike,
-        spacing: tuple[float, float, float],
+        spacing: Sequence[float],
         *,
         origin: tuple[float, float, float] = (0.0, 0.0, 0.0),
         directions: npt.ArrayLike = UPRIGHT,

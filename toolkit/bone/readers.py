@@ -222,9 +222,7 @@ def _load_invesalius(path: Path) -> Image:
     except (*UNREADABLE, KeyError, TypeError, ValueError) as bad:
         raise InputError(f"'{path}' cannot be read as an InVesalius project: {bad!r}.") from bad
     towards = np.diag([1.0, -1.0, 1.0])
-    image = Image.of(
-        stored.T.astype(np.float32), tuple(spacing), directions=towards, source=str(path)
-    )
+    image = Image.of(stored.T.astype(np.float32), spacing, directions=towards, source=str(path))
     return image.noted(
         "InVesalius project: x taken for left, y for front and z for head; no origin"
     )
