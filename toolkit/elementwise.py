@@ -141,8 +141,10 @@ class Elementwise:
         try:
             self.solver.solve(right, left)
         except SolverError:
-            self._multigrid.rely_on_bounds()
-            self.solver.solve_harder(right, left)
+            if self._multigrid.rely_on_bounds():
+                self.solver.solve(right, left)
+            else:
+                self.solver.solve_harder(right, left)
         x.scatter_forward()
 
     def apply(self, x: Array) -> Array:
