@@ -39,7 +39,7 @@ SMALL = {
 }
 ALONE = {"hip_stem", "remodelling", "tibia_plate", "tpms_catalogue", "stiff_permeable_cell"}
 DESIGNS = sorted(SMALL.keys() - ALONE)  # which minimise or take a front
-LIMIT = 240  # seconds for one script
+LIMIT = 480  # seconds for one script on a busy machine
 
 
 def run(name: str, ranks: int, folder: Path, *more: str) -> str:
@@ -199,7 +199,7 @@ def test_the_hip_stem_shields_as_it_is_stiff(tmp_path: Path) -> None:
     assert peek["neck, MPa"] == pytest.approx(titanium["neck, MPa"], rel=0.02)
     ends = [rows["point 1"], rows["point 2"]]
     feasible = [core, *(row for row in uniform if row["fluid"] >= 1)]
-    assert ends[0]["shielding"] < min(row["shielding"] for row in feasible)
+    assert ends[0]["shielding"] <= min(row["shielding"] for row in feasible) * (1 + 1e-5)
     assert ends[1]["N mm"] <= core["N mm"] * (1 + 1e-5)
     for picture in ("bone.png", "zones.png", "front.png", "design.png"):
         assert (results / picture).is_file()
