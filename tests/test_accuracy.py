@@ -6,6 +6,7 @@ import pytest
 from ufl import as_vector, inner
 
 from toolkit import Density, Domain, Functional, darcy, elasticity, minimize, simp
+from toolkit.errors import SolverError
 
 pytestmark = pytest.mark.parallel
 
@@ -95,3 +96,45 @@ def test_an_error_leaves_the_solver_as_it_was(cantilever):
     with pytest.raises(KeyboardInterrupt):
         minimize(compliance, over=cantilever[0], subject_to=volume <= 0.4, watch=stop, iterations=8)
     assert u.operator.solver.rtol == base
+
+
+def test_a_resumed_run_is_the_undisturbed_one(cantilever, tmp_path):
+    """To what the solves leave of the objective, 10⁻⁶: states begin elsewhere."""
+    design, u, compliance, volume = cantilever
+    kept, base = design.comm.bcast(tmp_path) / "results", u.operator.solver.rtol
+    options = {"over": design, "subject_to": volume <= 0.4, "iterations": 8}
+    undisturbed = minimize(compliance, **options, watch=())
+
+    def stop(iteration):
+        if iteration.index == 4:
+            raise KeyboardInterrupt
+
+    design.update(design.start)
+    with pytest.raises(KeyboardInterrupt):
+        minimize(compliance, **options, checkpoint=kept, watch=stop)
+    design.update(design.start)
+    u.x.array[:] = 0.0
+    resumed = minimize(compliance, **options, checkpoint=kept, resume=True, watch=())
+    first = undisturbed.history.objective
+    assert resumed.history.objective[:5] == pytest.approx(first[:5], rel=1e-6)
+    assert resumed.history.objective[5] == pytest.approx(first[5], rel=1e-6)
+    assert resumed.history.objective == pytest.approx(first, rel=1e-4)
+    assert u.operator.solver.rtol == base
+
+
+def test_a_failure_at_the_end_keeps_the_best_design(cantilever, monkeypatch):
+    """The best design cannot be solved as exactly as the solver is set to."""
+    design, u, compliance, volume = cantilever
+    solve, base = u.operator.solve_all, u.operator.solver.rtol
+    rough = []
+
+    def fail(bs, xs):
+        rough.append(u.operator.solver.rtol > base)
+        if any(rough) and not rough[-1]:
+            raise SolverError("as exactly as that it is not solved")
+        solve(bs, xs)
+
+    monkeypatch.setattr(u.operator, "solve_all", fail)
+    result = minimize(compliance, over=design, subject_to=volume <= 0.4, iterations=4, watch=())
+    assert result.reason == "evaluation failed" and "as exactly" in result.message
+    assert result.objective == result.history.objective.min()

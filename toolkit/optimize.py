@@ -242,7 +242,6 @@ def solve(
     `reduced` keeps what was derived and compiled for each functional from one call to the next.
     """
     began = time.perf_counter()
-    check_settings(over, iterations, optimizer, tolerance, move)
     watchers = (watch,) if callable(watch) else tuple(watch)
     method = METHODS[optimizer]
     known = {} if reduced is None else reduced
@@ -428,7 +427,7 @@ class _Run:
         finally:
             loose = stage.accuracy.restore()
         if loose and ending.reason != "evaluation failed":
-            self._evaluate_best()
+            ending = self._evaluate_best(ending)
         return self._judge(ending)
 
     def record(self, x: Array, memory: Memory | None) -> Iteration:
@@ -564,11 +563,15 @@ class _Run:
             f"{ending.message}",
         )
 
-    def _evaluate_best(self) -> None:
-        """Evaluate the best design as exactly as the solvers do."""
-        values = self.evaluator.at(self.best.design)
+    def _evaluate_best(self, ending: Ending) -> Ending:
+        """Evaluate the best design as exactly as the solvers do; how the stage ends with that."""
+        try:
+            values = self.evaluator.at(self.best.design)
+        except (EvaluationError, SolverError) as error:
+            return Ending("evaluation failed", str(error))
         violation = self.program.violation(values)
         self.best = self.best._replace(values=values.copy(), violation=violation)
+        return ending
 
     def settle(self) -> None:
         """Leave the density at the best design."""
