@@ -13,7 +13,7 @@ LIMIT := timeout --foreground --kill-after=20s
 define ranks
 @echo "Tests marked '$(2)' on $(1) ranks"
 @rm -rf .ranks && mkdir .ranks
-@$(LIMIT) 20m $(BIN)/mpirun -n $(1) sh -c \
+@$(LIMIT) 30m $(BIN)/mpirun -n $(1) sh -c \
 	'[ $$PMI_RANK = 0 ] || exec >.ranks/$$PMI_RANK.txt 2>&1; \
 	PYTEST_ADDOPTS="$$PYTEST_ADDOPTS -p no:cacheprovider -m $(2)" \
 	exec $(BIN)/python -m pytest' </dev/null \
@@ -41,7 +41,7 @@ check: setup  ## lint and types
 
 .PHONY: test
 test: setup  ## every test in serial, then those marked for two and three ranks
-	$(LIMIT) 40m $(BIN)/python -m pytest </dev/null
+	$(LIMIT) 45m $(BIN)/python -m pytest </dev/null
 	$(call ranks,2,parallel)
 	$(call ranks,3,short)
 
